@@ -1,0 +1,459 @@
+//! Customers: the golden records, and the questions that find them.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
+use policy::{Act, Channel, CustomerType, Field, Pii, Reach, Status, ValueTier};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::IntoCondition;
+use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
+use sha2::{Digest, Sha256};
+
+use crate::guard::{Guarded, Open, Reaching, Vaulted, Whose};
+use crate::people::words;
+use crate::store::Tenanted;
+use crate::vault::Wrapped;
+use crate::{Error, Session, order, tag};
+
+pub(crate) mod table {
+    use crate::TenantId;
+    use crate::vault::{BlindIndex, Sealed};
+    use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "customer")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub number: String,
+        pub record_key: Option<Vec<u8>>,
+        pub key_epoch: i32,
+        pub name: Option<Sealed<Name>>,
+        pub name_index: Option<BlindIndex<Name>>,
+        pub phone: Option<Sealed<Phone>>,
+        pub phone_index: Option<BlindIndex<Phone>>,
+        pub phone_tail_index: Option<Vec<u8>>,
+        pub landline: Option<Sealed<Landline>>,
+        pub email: Option<Sealed<Email>>,
+        pub email_index: Option<BlindIndex<Email>>,
+        pub address: Option<Sealed<Address>>,
+        pub remarks: Option<Sealed<Remarks>>,
+        pub customer_type: i16,
+        pub company: Option<String>,
+        pub industry: Option<String>,
+        pub channel: Option<i16>,
+        pub first_follow_up: Option<ChronoDate>,
+        pub status: Option<i16>,
+        pub value_tier: Option<i16>,
+        pub owner_id: Option<Uuid>,
+        pub department_id: Option<Uuid>,
+        pub provenance: Json,
+        pub completeness: i16,
+        pub score: i16,
+        pub issues: Json,
+        pub merged_into: Option<Uuid>,
+        pub version: i32,
+        pub created_at: ChronoDateTimeUtc,
+        pub updated_at: ChronoDateTimeUtc,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+use table::{Column, Entity, Model};
+
+impl Tenanted for Entity {
+    const TENANT: Column = Column::TenantId;
+}
+
+impl Vaulted for Model {
+    const TABLE: &'static str = "customer";
+    fn row(&self) -> Uuid {
+        self.id
+    }
+    fn record_key(&self) -> Wrapped<'_> {
+        Wrapped(self.record_key.as_deref())
+    }
+}
+
+/// A customer. Its fields come out guarded or open, never bare.
+pub struct Customer(Reaching<Model>);
+
+/// Why a golden value won.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Provenance {
+    /// The field.
+    pub field: String,
+    /// The source system that it came from.
+    pub source: String,
+    /// The survivorship rule.
+    pub rule: String,
+}
+
+/// Completeness and quality of a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// 0 to 100.
+    pub score: i16,
+    /// Share of the fields that are filled, 0 to 100.
+    pub completeness: i16,
+    /// What is wrong, as codes.
+    pub issues: Vec<String>,
+}
+
+impl From<Model> for Customer {
+    fn from(row: Model) -> Self {
+        let whose = Whose { customer: row.id, owner: row.owner_id, department: row.department_id };
+        Self(Reaching::new(whose, row))
+    }
+}
+
+impl Customer {
+    /// The key. Opaque outside; says nothing about the person.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.0.model.id
+    }
+    pub(crate) fn whose(&self) -> Whose {
+        self.0.whose
+    }
+    fn told<T>(&self, field: Field, read: impl FnOnce(&Model) -> T) -> Open<T> {
+        self.0.open(field, read(&self.0.model))
+    }
+    /// 客户编号.
+    #[must_use]
+    pub fn number(&self) -> Open<String> {
+        self.told(Field::Number, |row| row.number.clone())
+    }
+    /// 客户姓名.
+    #[must_use]
+    pub fn name(&self) -> Option<Guarded<Name>> {
+        self.0.guard(|row| &row.name)
+    }
+    /// 手机号.
+    #[must_use]
+    pub fn phone(&self) -> Option<Guarded<Phone>> {
+        self.0.guard(|row| &row.phone)
+    }
+    /// 固定电话.
+    #[must_use]
+    pub fn landline(&self) -> Option<Guarded<Landline>> {
+        self.0.guard(|row| &row.landline)
+    }
+    /// 邮箱.
+    #[must_use]
+    pub fn email(&self) -> Option<Guarded<Email>> {
+        self.0.guard(|row| &row.email)
+    }
+    /// 地址.
+    #[must_use]
+    pub fn address(&self) -> Option<Guarded<Address>> {
+        self.0.guard(|row| &row.address)
+    }
+    /// 备注.
+    #[must_use]
+    pub fn remarks(&self) -> Option<Guarded<Remarks>> {
+        self.0.guard(|row| &row.remarks)
+    }
+    /// 客户类型.
+    #[must_use]
+    pub fn customer_type(&self) -> Open<Option<CustomerType>> {
+        self.told(Field::CustomerType, |row| CustomerType::of_code(row.customer_type))
+    }
+    /// 公司名称.
+    #[must_use]
+    pub fn company(&self) -> Open<Option<String>> {
+        self.told(Field::Company, |row| row.company.clone())
+    }
+    /// 所属行业, as a code.
+    #[must_use]
+    pub fn industry(&self) -> Open<Option<String>> {
+        self.told(Field::Industry, |row| row.industry.clone())
+    }
+    /// 来源渠道.
+    #[must_use]
+    pub fn channel(&self) -> Open<Option<Channel>> {
+        self.told(Field::Channel, |row| row.channel.and_then(Channel::of_code))
+    }
+    /// 首次跟进时间.
+    #[must_use]
+    pub fn first_follow_up(&self) -> Open<Option<NaiveDate>> {
+        self.told(Field::FirstFollowUp, |row| row.first_follow_up)
+    }
+    /// 客户状态.
+    #[must_use]
+    pub fn status(&self) -> Open<Option<Status>> {
+        self.told(Field::Status, |row| row.status.and_then(Status::of_code))
+    }
+    /// 客户价值等级.
+    #[must_use]
+    pub fn value_tier(&self) -> Open<Option<ValueTier>> {
+        self.told(Field::ValueTier, |row| row.value_tier.and_then(ValueTier::of_code))
+    }
+    /// 负责人, as the key of a user.
+    #[must_use]
+    pub fn owner(&self) -> Open<Option<Uuid>> {
+        self.told(Field::Owner, |row| row.owner_id)
+    }
+    /// 最后更新时间.
+    #[must_use]
+    pub fn updated_at(&self) -> Open<DateTime<Utc>> {
+        self.told(Field::UpdatedAt, |row| row.updated_at)
+    }
+    /// Why each value won.
+    #[must_use]
+    pub fn provenance(&self) -> Open<Vec<Provenance>> {
+        self.told(Field::Provenance, |row| serde_json::from_value(row.provenance.clone()).unwrap_or_default())
+    }
+    /// 数据质量.
+    #[must_use]
+    pub fn quality(&self) -> Open<Quality> {
+        self.told(Field::Quality, |row| Quality { score: row.score, completeness: row.completeness, issues: words(&row.issues) })
+    }
+    pub(crate) fn seen_by<T>(&self, looks: T) -> Open<T> {
+        self.told(Field::SeenBy, |_| looks)
+    }
+}
+
+/// Which customers. Personal fields are not filtered by: they are found by exact value only, with [`find`].
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Filter {
+    /// With this status.
+    pub status: Option<i16>,
+    /// Of this value tier.
+    pub value_tier: Option<i16>,
+    /// From this channel.
+    pub channel: Option<i16>,
+    /// Of this industry: a section (`I`) or a division (`I65`).
+    pub industry: Option<String>,
+    /// Person or company.
+    pub customer_type: Option<i16>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Looked after by the caller.
+    pub mine: Option<bool>,
+    /// Changed at or after.
+    pub updated_since: Option<DateTime<Utc>>,
+}
+
+/// What customers are ordered by, ties broken by key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub enum Order {
+    /// By human number.
+    #[default]
+    Number,
+    /// By last change.
+    UpdatedAt,
+    /// By first follow-up; customers without one are left out.
+    FirstFollowUp,
+}
+
+/// A page of customers.
+pub struct Page {
+    /// The customers, in order, each with the cursor behind it.
+    pub customers: Vec<(Customer, Vec<u8>)>,
+    /// Whether there are more in the direction that was read.
+    pub more: bool,
+}
+
+/// How a page is cut.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// How many.
+    pub first: u64,
+    /// Behind this cursor.
+    pub after: Option<Vec<u8>>,
+    /// Greatest first.
+    pub descending: bool,
+}
+
+/// The customer of this key, or the one that it was merged into; `None` when it is missing, another tenant's or beyond
+/// the caller's reach: one and the same answer.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn get(session: &Session, id: Uuid) -> Result<Option<Customer>, Error> {
+    let mut id = id;
+    for _ in 0..16 {
+        let Some(select) = visible(session) else { return Ok(None) };
+        match select.filter(Column::Id.eq(id)).one(session.scope().tx()).await? {
+            Some(Model { merged_into: Some(winner), .. }) => id = winner,
+            found => return Ok(found.map(Customer::from)),
+        }
+    }
+    Ok(None)
+}
+
+/// The customers of these keys that the caller may see.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn of_keys(session: &Session, ids: &[Uuid]) -> Result<Vec<Customer>, Error> {
+    let Some(select) = visible(session) else { return Ok(vec![]) };
+    let rows = select.filter(Column::Id.is_in(ids.iter().copied())).all(session.scope().tx()).await?;
+    Ok(rows.into_iter().map(Customer::from).collect())
+}
+
+/// A page of the customers that meet the filter.
+///
+/// # Errors
+/// [`Error::Denied`] when a field that is filtered or ordered by may not be; [`Error::Invalid`] for a cursor that was
+/// not made for this caller and query.
+pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -> Result<Page, Error> {
+    let (column, field) = match order {
+        Order::Number => (Column::Number, Field::Number),
+        Order::UpdatedAt => (Column::UpdatedAt, Field::UpdatedAt),
+        Order::FirstFollowUp => (Column::FirstFollowUp, Field::FirstFollowUp),
+    };
+    require(session, Act::Sort, field)?;
+    let query = query_id(session, filter, order, cut.descending)?;
+    let Some(mut select) = filtered(session, filter)? else { return Ok(Page { customers: vec![], more: false }) };
+    select = select.filter(column.is_not_null());
+    if let Some(cursor) = &cut.after {
+        let stale = || Error::Invalid("after: not a cursor of this query; start again without it".to_owned());
+        let position = session.keyring().open_cursor(query, cursor).map_err(|_| stale())?;
+        let (key, id): (String, Uuid) = serde_json::from_slice(&position).map_err(|_| stale())?;
+        let value: Value = match order {
+            Order::Number => key.into(),
+            Order::UpdatedAt => DateTime::parse_from_rfc3339(&key).map_err(|_| stale())?.to_utc().into(),
+            Order::FirstFollowUp => key.parse::<NaiveDate>().map_err(|_| stale())?.into(),
+        };
+        let (beyond, tie) = if cut.descending { (column.lt(value.clone()), Column::Id.lt(id)) } else { (column.gt(value.clone()), Column::Id.gt(id)) };
+        select = select.filter(Condition::any().add(beyond).add(Condition::all().add(column.eq(value)).add(tie)));
+    }
+    let direction = if cut.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
+    let mut rows = select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.first + 1).all(session.scope().tx()).await?;
+    let limit = usize::try_from(cut.first).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let mut customers = Vec::with_capacity(rows.len());
+    for row in rows {
+        let key = match order {
+            Order::Number => row.number.clone(),
+            Order::UpdatedAt => row.updated_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+            Order::FirstFollowUp => row.first_follow_up.map(|date| date.to_string()).unwrap_or_default(),
+        };
+        let position = serde_json::to_vec(&(key, row.id)).map_err(|_| Error::Invalid("cursor".to_owned()))?;
+        let cursor = session.keyring().seal_cursor(query, &position)?;
+        customers.push((Customer::from(row), cursor));
+    }
+    Ok(Page { customers, more })
+}
+
+/// How many customers meet the filter, of those that the caller may see.
+///
+/// # Errors
+/// As [`page`].
+pub async fn count(session: &Session, filter: &Filter) -> Result<u64, Error> {
+    match filtered(session, filter)? {
+        Some(select) => Ok(select.count(session.scope().tx()).await?),
+        None => Ok(0),
+    }
+}
+
+/// By what one customer is found: exact values only.
+#[derive(Clone, Debug)]
+pub enum By {
+    /// A mobile number.
+    Phone(String),
+    /// An e-mail address.
+    Email(String),
+    /// The human number.
+    Number(String),
+    /// The number of an order.
+    OrderNumber(String),
+}
+
+/// Finds customers by an exact value, within the caller's search budget for personal values.
+///
+/// # Errors
+/// [`Error::Invalid`] names the argument whose value is malformed, never the value; [`Error::Denied`] to whom may not
+/// search; [`Error::SearchBudget`] when too many values were tried.
+pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> {
+    let condition = match by {
+        By::Phone(raw) => {
+            require(session, Act::Search, Field::Phone)?;
+            let phone = Phone::parse(&raw).map_err(|problem| Error::Invalid(format!("phone: {problem}")))?;
+            session.spend_guess(&phone).await?;
+            Column::PhoneIndex.eq(session.keyring().index::<Phone>(Model::TABLE, phone.expose())?)
+        }
+        By::Email(raw) => {
+            require(session, Act::Search, Field::Email)?;
+            let email = Email::parse(&raw).map_err(|problem| Error::Invalid(format!("email: {problem}")))?;
+            session.spend_guess(&email).await?;
+            Column::EmailIndex.eq(session.keyring().index::<Email>(Model::TABLE, email.expose())?)
+        }
+        By::Number(number) => {
+            require(session, Act::Search, Field::Number)?;
+            Column::Number.eq(number.trim())
+        }
+        By::OrderNumber(number) => {
+            require(session, Act::Search, Field::OrderNumber)?;
+            match order::customer_of(session, number.trim()).await? {
+                Some(id) => Column::Id.eq(id),
+                None => return Ok(None),
+            }
+        }
+    };
+    let Some(select) = visible(session) else { return Ok(None) };
+    let found = select.filter(condition).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number).one(session.scope().tx()).await?;
+    Ok(found.map(Customer::from))
+}
+
+/// Customers within the caller's reach; the reach is in the WHERE. `None` when there is none.
+fn visible(session: &Session) -> Option<Select<Entity>> {
+    let principal = session.principal();
+    let select = session.scope().find::<Entity>();
+    let own = principal.user.map(|user| Column::OwnerId.eq(user));
+    let departments = principal.department.map(|department| Column::DepartmentId.eq(department));
+    match session.matrix().widest()? {
+        Reach::All => Some(select),
+        Reach::Department => Some(select.filter(Condition::any().add_option(own).add_option(departments).add(Column::Id.is_null()))),
+        Reach::Own => Some(select.filter(own?)),
+    }
+}
+
+fn filtered(session: &Session, filter: &Filter) -> Result<Option<Select<Entity>>, Error> {
+    let Some(mut select) = visible(session) else { return Ok(None) };
+    select = select.filter(Column::MergedInto.is_null());
+    let mut narrow = |field: Field, condition: Option<Condition>| -> Result<(), Error> {
+        if let Some(condition) = condition {
+            require(session, Act::Search, field)?;
+            select = select.clone().filter(condition);
+        }
+        Ok(())
+    };
+    let code = |column: Column, code: Option<i16>| code.map(|code| column.eq(code).into_condition());
+    narrow(Field::Status, code(Column::Status, filter.status))?;
+    narrow(Field::ValueTier, code(Column::ValueTier, filter.value_tier))?;
+    narrow(Field::Channel, code(Column::Channel, filter.channel))?;
+    narrow(Field::CustomerType, code(Column::CustomerType, filter.customer_type))?;
+    let section = filter.industry.as_ref().map(|code| if code.len() == 1 { Column::Industry.starts_with(code) } else { Column::Industry.eq(code.as_str()) });
+    narrow(Field::Industry, section.map(IntoCondition::into_condition))?;
+    let mine = filter.mine.map(|mine| {
+        let user = session.principal().user.unwrap_or_default();
+        if mine { Column::OwnerId.eq(user).into_condition() } else { Condition::any().add(Column::OwnerId.ne(user)).add(Column::OwnerId.is_null()) }
+    });
+    narrow(Field::Owner, mine)?;
+    narrow(Field::UpdatedAt, filter.updated_since.map(|since| Column::UpdatedAt.gte(since).into_condition()))?;
+    let tagged = filter.tag.as_ref().map(|name| Column::Id.in_subquery(tag::customers_with(session, name)).into_condition());
+    narrow(Field::Tags, tagged)?;
+    Ok(Some(select))
+}
+
+/// Refuses what the caller may not do with a field in any row.
+fn require(session: &Session, act: Act, field: Field) -> Result<(), Error> {
+    if Reach::ALL.iter().any(|reach| session.matrix().allows(field, act, *reach)) {
+        return Ok(());
+    }
+    session.deny(field.entry().key);
+    Err(Error::Denied)
+}
+
+/// What a cursor is bound to: the caller and everything that shapes the sequence.
+fn query_id(session: &Session, filter: &Filter, order: Order, descending: bool) -> Result<Uuid, Error> {
+    let shape = serde_json::to_vec(&(session.principal().subject(), filter, order, descending)).map_err(|_| Error::Invalid("filter".to_owned()))?;
+    let hash = Sha256::digest(shape);
+    Ok(Uuid::from_slice(&hash[..16]).unwrap_or_default())
+}

@@ -1,0 +1,158 @@
+//! The house: the store, the keys, the policies in force and the ledger, opened once and shared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use moka::sync::Cache;
+use policy::Matrix;
+
+use crate::policy_version::{self, Active};
+use crate::vault::{Kek, Keyring};
+use crate::{Error, Ledger, Principal, Store, TenantId, people, tenant, token};
+use crate::principal::Caller;
+
+/// What the house is opened with.
+pub struct Settings {
+    /// The database.
+    pub url: String,
+    /// The key-encryption key.
+    pub kek: Kek,
+    /// The clock.
+    pub clock: fn() -> DateTime<Utc>,
+}
+
+type MatrixKey = (TenantId, i32, Vec<String>, Option<String>);
+
+/// Everything that requests share. Caches are keyed by tenant and, for decisions, by policy version.
+pub struct House {
+    store: Store,
+    kek: Kek,
+    clock: fn() -> DateTime<Utc>,
+    ledger: Ledger,
+    keyrings: Cache<TenantId, Arc<Keyring>>,
+    policies: Cache<TenantId, Arc<Active>>,
+    matrices: Cache<MatrixKey, Arc<Matrix>>,
+}
+
+impl House {
+    /// Opens the store and starts the ledger. Must run inside a Tokio runtime. Unwraps one tenant's keys, so that a wrong
+    /// key file is noticed now and not at the first request.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or the key file is not its own.
+    pub async fn open(settings: Settings) -> Result<Self, Error> {
+        let store = Store::connect(&settings.url).await?;
+        let house = Self {
+            ledger: Ledger::open(store.clone()),
+            store,
+            kek: settings.kek,
+            clock: settings.clock,
+            keyrings: Cache::new(1_000),
+            // A new version is seen by every process within this time.
+            policies: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(2)).build(),
+            matrices: Cache::new(4_000),
+        };
+        if let Some(first) = house.tenants().await?.first() {
+            house.keyring(first.id).await?;
+        }
+        Ok(house)
+    }
+
+    /// The store, for questions that concern no tenant's rows.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) const fn kek(&self) -> &Kek {
+        &self.kek
+    }
+
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
+    }
+
+    pub(crate) async fn keyring(&self, tenant: TenantId) -> Result<Arc<Keyring>, Error> {
+        if let Some(ring) = self.keyrings.get(&tenant) {
+            return Ok(ring);
+        }
+        let scope = self.store.read(tenant).await?;
+        let ring = Arc::new(tenant::keyring(&scope, &self.kek).await?);
+        self.keyrings.insert(tenant, Arc::clone(&ring));
+        Ok(ring)
+    }
+
+    pub(crate) async fn policy(&self, tenant: TenantId) -> Result<Arc<Active>, Error> {
+        if let Some(active) = self.policies.get(&tenant) {
+            return Ok(active);
+        }
+        let scope = self.store.read(tenant).await?;
+        let active = Arc::new(policy_version::active(&scope).await?);
+        self.policies.insert(tenant, Arc::clone(&active));
+        Ok(active)
+    }
+
+    /// The matrix of a principal under a policy version: from the cache, or taken from Casbin.
+    pub(crate) async fn matrix(&self, active: &Active, principal: &Principal) -> Result<Arc<Matrix>, Error> {
+        let mut roles = principal.roles.clone();
+        roles.sort();
+        let key = (principal.tenant, active.version, roles, principal.purpose.clone());
+        if let Some(matrix) = self.matrices.get(&key) {
+            return Ok(matrix);
+        }
+        let roles: Vec<&str> = key.2.iter().map(String::as_str).collect();
+        let matrix = Arc::new(Matrix::of(&active.policy, &roles, principal.purpose.as_deref()).await?);
+        self.matrices.insert(key, Arc::clone(&matrix));
+        Ok(matrix)
+    }
+
+    /// Admits a caller whose token has been verified: the person or token must exist, stand and belong to this tenant.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] says no more; [`Error::Invalid`] when the purpose is not one of the tenant's.
+    pub async fn admit(&self, tenant: TenantId, caller: Caller, address: String, purpose: Option<String>) -> Result<Principal, Error> {
+        let scope = self.store.read(tenant).await?;
+        let standing = tenant::standing(&scope).await?;
+        if !standing {
+            return Err(Error::Denied);
+        }
+        let mut principal = match caller {
+            Caller::Person { subject, token } => people::admit(&scope, &subject, token).await?,
+            Caller::Machine { hash } => token::admit(&scope, &hash, self.now()).await?,
+        };
+        drop(scope);
+        if let Some(purpose) = &purpose {
+            let active = self.policy(tenant).await?;
+            if !active.policy.purposes().contains(purpose.as_str()) {
+                let known: Vec<&str> = active.policy.purposes().into_iter().collect();
+                return Err(Error::Invalid(format!("purpose: not one of this tenant's ({})", known.join(", "))));
+            }
+        }
+        principal.address = address;
+        principal.purpose = purpose.or(principal.purpose);
+        Ok(principal)
+    }
+
+    /// The operator at the terminal, who holds the keys anyway, acting in one role for one purpose; the log says so.
+    #[must_use]
+    pub fn operator(&self, tenant: TenantId, login: &str, role: &str, purpose: Option<&str>) -> Arc<Principal> {
+        Arc::new(Principal {
+            tenant,
+            subject: format!("operator:{login}"),
+            name: login.to_owned(),
+            user: None,
+            department: None,
+            roles: vec![role.to_owned()],
+            token: "terminal".to_owned(),
+            address: "local".to_owned(),
+            purpose: purpose.map(str::to_owned),
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! The ledger: events of the audit log, made durable before anything leaves.
+//!
+//! An event is canonical JSON (RFC 8785 for what it uses: objects, arrays, strings, integers). Events of many requests
+//! share one commit: whoever comes while one commit runs is in the next. The queue is bounded; a full one or a slow
+//! database is an error, and the answer stays inside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::audit::{event, subject};
+use crate::{Error, Scope, Store, TenantId};
+
+const WAITING: usize = 4096;
+const TOGETHER: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One event, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: Uuid,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) actor: String,
+    pub(crate) operation: String,
+    pub(crate) outcome: &'static str,
+    pub(crate) purpose: Option<String>,
+    pub(crate) counts: [i32; 3],
+    pub(crate) subjects: Vec<[u8; 16]>,
+    pub(crate) body: Vec<u8>,
+}
+
+type Waiting = (Entry, oneshot::Sender<bool>);
+
+/// The one writer of read events. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// The event is not durable: nothing may leave.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the audit log cannot be written")]
+pub struct NotDurable;
+
+impl Ledger {
+    pub(crate) fn open(store: Store) -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(write(store, waiting));
+        Self { queue }
+    }
+
+    /// Returns when the entry is durable.
+    pub(crate) async fn append(&self, entry: Entry) -> Result<(), NotDurable> {
+        let (done, durable) = oneshot::channel();
+        self.queue.try_send((entry, done)).map_err(|_| NotDurable)?;
+        match tokio::time::timeout(PATIENCE, durable).await {
+            Ok(Ok(true)) => Ok(()),
+            _ => Err(NotDurable),
+        }
+    }
+}
+
+async fn write(store: Store, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut together = Vec::with_capacity(TOGETHER);
+    while waiting.recv_many(&mut together, TOGETHER).await > 0 {
+        let (entries, done): (Vec<Entry>, Vec<_>) = together.drain(..).unzip();
+        let durable = commit(&store, entries).await;
+        if let Err(error) = &durable {
+            tracing::error!(%error, "the audit log cannot be written; answers are withheld");
+        }
+        for caller in done {
+            let _ = caller.send(durable.is_ok());
+        }
+    }
+}
+
+async fn commit(store: &Store, entries: Vec<Entry>) -> Result<(), Error> {
+    let mut by_tenant: BTreeMap<TenantId, Vec<Entry>> = BTreeMap::new();
+    for entry in entries {
+        by_tenant.entry(entry.tenant).or_default().push(entry);
+    }
+    let Some(first) = by_tenant.keys().next().copied() else { return Ok(()) };
+    let mut scope = store.write(first).await?;
+    for (tenant, entries) in by_tenant {
+        scope.turn_to(tenant).await?;
+        store_in(&scope, entries).await?;
+    }
+    scope.commit().await
+}
+
+/// Stores entries of the scope's tenant in the scope's own transaction.
+pub(crate) async fn store_in(scope: &Scope, entries: Vec<Entry>) -> Result<(), Error> {
+    let mut subjects = Vec::new();
+    let mut events = Vec::with_capacity(entries.len());
+    for entry in entries {
+        subjects.extend(entry.subjects.iter().map(|alias| subject::ActiveModel { alias: Set(alias.to_vec()), event_id: Set(entry.id), ..Default::default() }));
+        let [clear, masked, withheld] = entry.counts;
+        events.push(event::ActiveModel {
+            id: Set(entry.id),
+            at: Set(entry.at),
+            actor: Set(entry.actor),
+            operation: Set(entry.operation),
+            outcome: Set(entry.outcome.to_owned()),
+            purpose: Set(entry.purpose),
+            clear: Set(clear),
+            masked: Set(masked),
+            withheld: Set(withheld),
+            body: Set(entry.body),
+            ..Default::default()
+        });
+    }
+    scope.insert(events).await?;
+    scope.insert(subjects).await
+}
+
+/// Canonical JSON: keys sorted, no white space. Floats do not occur.
+pub(crate) fn canonical(value: &Value) -> Vec<u8> {
+    fn write(value: &Value, out: &mut String) {
+        match value {
+            Value::Object(map) => {
+                let mut keys: Vec<&String> = map.keys().collect();
+                keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+                out.push('{');
+                for (i, key) in keys.into_iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&Value::from(key.as_str()).to_string());
+                    out.push(':');
+                    write(&map[key], out);
+                }
+                out.push('}');
+            }
+            Value::Array(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    write(item, out);
+                }
+                out.push(']');
+            }
+            other => out.push_str(&other.to_string()),
+        }
+    }
+    let mut out = String::new();
+    write(value, &mut out);
+    out.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn canonical_json_follows_rfc_8785() {
+        let value = json!({"b": [3, 1], "a": {"z": "é\u{1f}\n\"", "y": null}, "\u{20ac}": 1, "1": true});
+        assert_eq!(String::from_utf8(canonical(&value)).unwrap(), "{\"1\":true,\"a\":{\"y\":null,\"z\":\"é\\u001f\\n\\\"\"},\"b\":[3,1],\"€\":1}");
+    }
+}

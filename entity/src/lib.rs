@@ -1,0 +1,45 @@
+//! What is stored, how it is sealed, and the only ways to it.
+//!
+//! * [`vault`]: sealing, indexing, opening; keys.
+//! * [`Store`]: owns the connection; lends a [`Scope`], one tenant in one transaction.
+//! * [`Session`]: the bracket around every piece of work: a principal, a policy version, a scope, and a ledger that is
+//!   durable before anything leaves.
+//! * One file per table or small family of tables, with its rows, its drafts and its questions.
+
+pub mod audit;
+pub mod consent;
+mod child;
+pub mod contact;
+pub mod customer;
+pub mod error;
+mod golden;
+mod guard;
+mod house;
+pub mod import;
+mod ledger;
+pub mod link;
+pub mod merge;
+pub mod order;
+pub mod people;
+pub mod policy_version;
+mod principal;
+pub mod record;
+pub mod relation;
+mod search;
+mod session;
+pub mod source;
+pub mod store;
+pub mod tag;
+pub mod tenant;
+pub mod ticket;
+pub mod token;
+pub mod vault;
+
+pub use error::Error;
+pub use child::Children;
+pub use guard::{Guarded, Open, Reaching, Whose};
+pub use house::{House, Settings};
+pub use ledger::{Entry, Ledger};
+pub use principal::{Caller, Principal};
+pub use session::{Change, Operation, Session, Unaccounted};
+pub use store::{Scope, Store, TenantId};

@@ -1,0 +1,94 @@
+//! Orders of customers.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use policy::Field;
+use sea_orm::entity::prelude::*;
+
+use crate::guard::{Open, Reaching};
+use crate::customer::Customer;
+use crate::store::Tenanted;
+use crate::{Children, Error, Session, child};
+
+pub(crate) mod table {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "customer_order")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub customer_id: Option<Uuid>,
+        pub record_id: Option<Uuid>,
+        pub number: String,
+        pub amount_fen: Option<i64>,
+        pub ordered_at: Option<ChronoDateTimeUtc>,
+        pub status: Option<String>,
+        pub items: Option<String>,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+use table::Model;
+
+impl Tenanted for table::Entity {
+    const TENANT: table::Column = table::Column::TenantId;
+}
+
+/// An order of a customer.
+pub type Order = Reaching<Model>;
+
+impl Order {
+    /// The number that the source gave it.
+    #[must_use]
+    pub fn number(&self) -> Open<String> {
+        self.open(Field::OrderNumber, self.model.number.clone())
+    }
+    /// The amount in fen.
+    #[must_use]
+    pub fn amount_fen(&self) -> Open<Option<i64>> {
+        self.open(Field::OrderAmount, self.model.amount_fen)
+    }
+    /// When it was placed.
+    #[must_use]
+    pub fn ordered_at(&self) -> Open<Option<DateTime<Utc>>> {
+        self.open(Field::OrderedAt, self.model.ordered_at)
+    }
+    /// The source's word for where it stands.
+    #[must_use]
+    pub fn status(&self) -> Open<Option<String>> {
+        self.open(Field::OrderStatus, self.model.status.clone())
+    }
+    /// What was ordered.
+    #[must_use]
+    pub fn items(&self) -> Open<Option<String>> {
+        self.open(Field::OrderItems, self.model.items.clone())
+    }
+}
+
+/// Whose the order with this number is.
+pub(crate) async fn customer_of(session: &Session, number: &str) -> Result<Option<Uuid>, Error> {
+    let scope = session.scope();
+    let row = scope.find::<table::Entity>().filter(table::Column::Number.eq(number)).one(scope.tx()).await?;
+    Ok(row.and_then(|row| row.customer_id))
+}
+
+/// The newest `limit` orders of each customer.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Result<Children<Model>, Error> {
+    child::newest::<table::Entity>(session, customers, limit).await
+}
+
+/// How many orders each customer has.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, i64>, Error> {
+    child::counts::<table::Entity>(session, customers).await
+}

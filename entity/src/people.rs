@@ -1,0 +1,151 @@
+//! Departments and users of a tenant.
+
+use std::collections::HashMap;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use serde_json::json;
+
+use crate::store::Tenanted;
+use crate::{Change, Error, Principal, Scope, Session};
+
+pub(crate) mod department {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "department")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub name: String,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod user {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "app_user")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub subject: String,
+        pub name: String,
+        pub department_id: Option<Uuid>,
+        pub roles: Json,
+        pub disabled_at: Option<ChronoDateTimeUtc>,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl Tenanted for department::Entity {
+    const TENANT: department::Column = department::Column::TenantId;
+}
+impl Tenanted for user::Entity {
+    const TENANT: user::Column = user::Column::TenantId;
+}
+
+/// A user as others see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The key.
+    pub id: Uuid,
+    /// What they are called.
+    pub name: String,
+    /// The department's name.
+    pub department: Option<String>,
+    pub(crate) department_id: Option<Uuid>,
+}
+
+/// Everybody of the tenant by key.
+pub(crate) async fn everybody(scope: &Scope) -> Result<HashMap<Uuid, Person>, Error> {
+    let departments: HashMap<Uuid, String> = scope.find::<department::Entity>().all(scope.tx()).await?.into_iter().map(|row| (row.id, row.name)).collect();
+    let people = scope.find::<user::Entity>().all(scope.tx()).await?.into_iter();
+    Ok(people
+        .map(|row| {
+            let department = row.department_id.and_then(|id| departments.get(&id).cloned());
+            (row.id, Person { id: row.id, name: row.name, department, department_id: row.department_id })
+        })
+        .collect())
+}
+
+/// The people of the tenant by name, for mapping a source's owner column.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn by_name(session: &Session) -> Result<HashMap<String, Uuid>, Error> {
+    Ok(everybody(session.scope()).await?.into_values().map(|person| (person.name, person.id)).collect())
+}
+
+/// Makes a user, and the department if it is new. A user of the same subject is left as they are.
+///
+/// # Errors
+/// The database refuses.
+pub async fn add(change: &Change, subject: &str, name: &str, department: Option<&str>, roles: &[&str]) -> Result<(), Error> {
+    let scope = change.scope();
+    if scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?.is_some() {
+        return Ok(());
+    }
+    let department_id = match department {
+        None => None,
+        Some(name) => Some(match scope.find::<department::Entity>().filter(department::Column::Name.eq(name)).one(scope.tx()).await? {
+            Some(row) => row.id,
+            None => {
+                let id = Uuid::now_v7();
+                scope.insert(vec![department::ActiveModel { id: Set(id), name: Set(name.to_owned()), ..Default::default() }]).await?;
+                id
+            }
+        }),
+    };
+    change.note("user", subject);
+    let row = user::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        subject: Set(subject.to_owned()),
+        name: Set(name.to_owned()),
+        department_id: Set(department_id),
+        roles: Set(json!(roles)),
+        disabled_at: Set(None),
+        ..Default::default()
+    };
+    scope.insert(vec![row]).await
+}
+
+/// Whether a user of this subject exists.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn exists(session: &Session, subject: &str) -> Result<bool, Error> {
+    let scope = session.scope();
+    Ok(scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?.is_some())
+}
+
+/// The principal of a person's token.
+pub(crate) async fn admit(scope: &Scope, subject: &str, token: String) -> Result<Principal, Error> {
+    let row = scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?;
+    let user = row.filter(|row| row.disabled_at.is_none()).ok_or(Error::Denied)?;
+    Ok(Principal {
+        tenant: scope.tenant(),
+        subject: user.subject,
+        name: user.name,
+        user: Some(user.id),
+        department: user.department_id,
+        roles: words(&user.roles),
+        token,
+        address: String::new(),
+        purpose: None,
+    })
+}
+
+/// The strings of a JSON array.
+pub(crate) fn words(json: &Json) -> Vec<String> {
+    json.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}

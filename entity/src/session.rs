@@ -1,0 +1,328 @@
+//! The bracket around every piece of work.
+//!
+//! [`Session::run`] lends a session for reading and lets the result out only when the ledger is durable.
+//! [`Change::run`] does the same for writing, with the event in the transaction of the writes. There is no other way to a
+//! session, and without a session nothing can be found, opened or shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use policy::{Field, Matrix, Pii, Sight, Verb, View};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::guard::{Guarded, Open, Whose};
+use crate::house::House;
+use crate::ledger::{self, Entry, NotDurable};
+use crate::policy_version::Active;
+use crate::vault::{Keyring, Unreadable, Wrapped, hex};
+use crate::{Error, Principal, Scope, Store, search};
+
+/// What is being done, as the log will tell it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    kind: &'static str,
+    name: String,
+    document: Option<[u8; 32]>,
+    variables: Vec<u8>,
+    request: String,
+}
+
+impl Operation {
+    /// An operation of a kind (`query`, `command`, …) with a name.
+    #[must_use]
+    pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into(), document: None, variables: Vec::new(), request: String::new() }
+    }
+
+    /// With the text of its document and its variables; the log keeps a hash and a keyed hash of them.
+    #[must_use]
+    pub fn of_document(mut self, document: &str, variables: Vec<u8>) -> Self {
+        self.document = Some(Sha256::digest(document.as_bytes()).into());
+        self.variables = variables;
+        self
+    }
+
+    /// With the id of the request that asked.
+    #[must_use]
+    pub fn in_request(mut self, id: impl Into<String>) -> Self {
+        self.request = id.into();
+        self
+    }
+}
+
+/// Why a result stays inside.
+#[derive(Debug, thiserror::Error)]
+pub enum Unaccounted {
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+    /// Something still holds the session: its account is not complete.
+    #[error("the session was kept beyond its bracket")]
+    StillHeld,
+    /// The bracket could not be opened or closed.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// What one request has seen, by customer and field.
+#[derive(Default)]
+struct Account {
+    fields: BTreeMap<&'static str, [i32; 3]>,
+    persons: BTreeMap<Uuid, BTreeMap<Field, Sight>>,
+    facts: BTreeMap<&'static str, Value>,
+    outcome: Option<&'static str>,
+}
+
+/// One request: one principal, one tenant, one transaction, one account of what was seen.
+pub struct Session {
+    scope: Scope,
+    store: Store,
+    keyring: Arc<Keyring>,
+    principal: Arc<Principal>,
+    policy: Arc<Active>,
+    matrix: Arc<Matrix>,
+    now: DateTime<Utc>,
+    account: Mutex<Account>,
+}
+
+impl Session {
+    /// Lends a session to `work` and releases its result when the event is durable.
+    ///
+    /// # Errors
+    /// [`Unaccounted`]: the bracket did not open, or the event is not durable. Nothing of the result leaves then.
+    pub async fn run<T>(house: &House, principal: &Arc<Principal>, operation: Operation, work: impl AsyncFnOnce(Arc<Self>) -> T) -> Result<T, Unaccounted> {
+        let scope = house.store().read(principal.tenant).await?;
+        let session = Arc::new(Self::open(house, principal, scope).await?);
+        let result = work(Arc::clone(&session)).await;
+        let session = Arc::into_inner(session).ok_or(Unaccounted::StillHeld)?;
+        let entry = session.entry(&operation, "ok")?;
+        drop(session);
+        house.ledger().append(entry).await?;
+        Ok(result)
+    }
+
+    async fn open(house: &House, principal: &Arc<Principal>, scope: Scope) -> Result<Self, Error> {
+        let keyring = house.keyring(principal.tenant).await?;
+        let policy = house.policy(principal.tenant).await?;
+        let matrix = house.matrix(&policy, principal).await?;
+        Ok(Self { scope, store: house.store().clone(), keyring, principal: Arc::clone(principal), policy, matrix, now: house.now(), account: Mutex::default() })
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The instant at which this session was opened.
+    #[must_use]
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Shows a personal value as policy allows: decides, records, opens, masks. `None` when it is withheld.
+    ///
+    /// # Errors
+    /// The value does not open in its place.
+    pub fn show<K: Pii>(&self, value: &Guarded<K>, view: View) -> Result<Option<String>, Unreadable> {
+        let sight = self.matrix.sight(K::FIELD, self.principal.reach(&value.whose), view);
+        self.record(&value.whose, K::FIELD, sight);
+        if sight == Sight::Withheld {
+            return Ok(None);
+        }
+        let record = self.keyring.record(value.table, value.row, Wrapped(value.record_key.as_deref()))?;
+        let clear = record.open(&value.sealed)?;
+        Ok(Some(if sight == Sight::Clear { clear.to_string() } else { K::FIELD.masked(&clear) }))
+    }
+
+    /// Tells an open value if policy allows it.
+    pub fn tell<T>(&self, value: Open<T>) -> Option<T> {
+        let seen = self.matrix.sight(value.field, self.principal.reach(&value.whose), View::Clear) > Sight::Withheld;
+        self.record(&value.whose, value.field, if seen { Sight::Clear } else { Sight::Withheld });
+        seen.then_some(value.value)
+    }
+
+    /// Whether the caller may do a thing as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], which the log will say.
+    pub fn permit(&self, verb: Verb) -> Result<(), Error> {
+        if self.matrix.may(verb) {
+            return Ok(());
+        }
+        self.deny(verb.word());
+        Err(Error::Denied)
+    }
+
+    /// Spends one guess of the caller's search budget: at most five distinct values per masked value in a day, and sixty in
+    /// an hour. Kept in the database in a transaction of its own, so that a failing query spends it too.
+    ///
+    /// # Errors
+    /// [`Error::SearchBudget`] when it is spent.
+    pub(crate) async fn spend_guess<K: Pii>(&self, value: &K) -> Result<(), Error> {
+        let masked = self.keyring.index_of("search_guess", K::FIELD.entry().key, &K::FIELD.masked(value.expose()))?;
+        let exact = self.keyring.index::<K>("search_guess", value.expose())?;
+        let spent = search::spend(&self.store, &self.principal, self.now, masked, exact.bytes().to_vec()).await?;
+        if !spent {
+            self.deny("search budget");
+            return Err(Error::SearchBudget);
+        }
+        Ok(())
+    }
+
+    /// The decisions of this session.
+    pub(crate) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The policy version that decides here.
+    #[must_use]
+    pub fn policy_version(&self) -> i32 {
+        self.policy.version
+    }
+
+    /// Per field how many values were clear, masked and withheld so far.
+    #[must_use]
+    pub fn disclosure(&self) -> BTreeMap<&'static str, [i32; 3]> {
+        self.account().fields.clone()
+    }
+
+    /// Notes a fact for the event, such as how many rows an import read.
+    pub(crate) fn note(&self, key: &'static str, value: impl Into<Value>) {
+        self.account().facts.insert(key, value.into());
+    }
+
+    /// Notes in the event that something was refused.
+    pub(crate) fn deny(&self, what: &str) {
+        self.account().outcome = Some("denied");
+        self.note("denied", what);
+    }
+
+    fn record(&self, whose: &Whose, field: Field, sight: Sight) {
+        let mut account = self.account();
+        let slot = match sight {
+            Sight::Clear => 0,
+            Sight::Masked => 1,
+            Sight::Withheld => 2,
+        };
+        account.fields.entry(field.entry().key).or_default()[slot] += 1;
+        let person = account.persons.entry(whose.customer).or_default();
+        if field.personal() {
+            let most = person.entry(field).or_insert(sight);
+            *most = (*most).max(sight);
+        }
+    }
+
+    fn account(&self) -> std::sync::MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The event of this session.
+    fn entry(&self, operation: &Operation, outcome: &'static str) -> Result<Entry, Error> {
+        let account = self.account();
+        let outcome = account.outcome.unwrap_or(outcome);
+        let principal = &*self.principal;
+        // Persons of whom the same was seen share one group: a page of a thousand is a few lines.
+        let mut groups: BTreeMap<Vec<(&str, &str)>, BTreeSet<[u8; 16]>> = BTreeMap::new();
+        for (customer, fields) in &account.persons {
+            let seen = fields.iter().map(|(field, sight)| (field.entry().key, sight.word())).collect();
+            groups.entry(seen).or_default().insert(self.keyring.alias(*customer)?);
+        }
+        let sights: Vec<Value> = groups
+            .iter()
+            .map(|(seen, aliases)| {
+                let fields: serde_json::Map<String, Value> = seen.iter().map(|(field, sight)| ((*field).to_owned(), json!(sight))).collect();
+                json!({ "fields": fields, "subjects": aliases.iter().map(|alias| hex(alias).as_str().to_owned()).collect::<Vec<_>>() })
+            })
+            .collect();
+        let personal = |slot: usize| account.fields.iter().filter(|(key, _)| Field::of_key(key).is_some_and(Field::personal)).map(|(_, counts)| counts[slot]).sum();
+        let counts: [i32; 3] = [personal(0), personal(1), personal(2)];
+        let fields: serde_json::Map<String, Value> = account
+            .fields
+            .iter()
+            .map(|(key, [clear, masked, withheld])| ((*key).to_owned(), json!({ "clear": clear, "masked": masked, "withheld": withheld })))
+            .collect();
+        let id = Uuid::now_v7();
+        let body = json!({
+            "v": 1,
+            "id": id.to_string(),
+            "time": self.now.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+            "actor": { "subject": principal.subject, "name": principal.name, "roles": principal.roles, "token": principal.token, "address": principal.address },
+            "operation": {
+                "kind": operation.kind,
+                "name": operation.name,
+                "document": operation.document.map(|hash| hex(&hash).as_str().to_owned()),
+                "variables": if operation.variables.is_empty() { None } else { Some(hex(&self.keyring.digest("variables", &operation.variables)?).as_str().to_owned()) },
+                "request": operation.request,
+            },
+            "purpose": principal.purpose,
+            "fields": fields,
+            "sights": sights,
+            "policy": { "version": self.policy.version, "hash": hex(&self.policy.hash).as_str() },
+            "outcome": outcome,
+            "facts": account.facts,
+        });
+        Ok(Entry {
+            tenant: principal.tenant,
+            id,
+            at: self.now,
+            actor: principal.subject.clone(),
+            operation: operation.name.clone(),
+            outcome,
+            purpose: principal.purpose.clone(),
+            counts,
+            subjects: groups.into_values().flatten().collect::<BTreeSet<_>>().into_iter().collect(),
+            body: ledger::canonical(&body),
+        })
+    }
+}
+
+/// A session that may write. Its event commits with its writes, or neither does.
+pub struct Change(Session);
+
+impl Deref for Change {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Change {
+    /// Lends a writing session to `work`. On `Ok` its writes and its event commit together; on `Err` nothing is
+    /// written but an event that says so.
+    ///
+    /// # Errors
+    /// The error of `work`, or that the bracket did not open or close.
+    pub async fn run<T, E: From<Unaccounted>>(house: &House, principal: &Arc<Principal>, operation: Operation, work: impl AsyncFnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        let unaccounted = |error: Error| E::from(Unaccounted::Failed(error));
+        let scope = house.store().write(principal.tenant).await.map_err(unaccounted)?;
+        let change = Self(Session::open(house, principal, scope).await.map_err(unaccounted)?);
+        match work(&change).await {
+            Ok(result) => {
+                let entry = change.0.entry(&operation, "ok").map_err(unaccounted)?;
+                ledger::store_in(&change.0.scope, vec![entry]).await.map_err(unaccounted)?;
+                change.0.scope.commit().await.map_err(unaccounted)?;
+                Ok(result)
+            }
+            Err(error) => {
+                let entry = change.0.entry(&operation, "failed").map_err(unaccounted)?;
+                drop(change);
+                house.ledger().append(entry).await.map_err(|not| E::from(not.into()))?;
+                Err(error)
+            }
+        }
+    }
+}

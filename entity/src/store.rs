@@ -1,0 +1,216 @@
+//! The store owns the connection and lends scopes: one tenant, one transaction.
+
+use std::time::Duration;
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::IntoCondition;
+use sea_orm::{
+    AccessMode, ActiveModelTrait, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, Select,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+
+use crate::Error;
+
+/// A company that shares the installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
+pub struct TenantId(pub Uuid);
+
+/// A table whose rows each belong to one tenant.
+pub(crate) trait Tenanted: EntityTrait {
+    /// The column that says whose.
+    const TENANT: Self::Column;
+}
+
+/// The most bound values of one statement that both databases take.
+pub(crate) const BIND_LIMIT: usize = 32_000;
+
+/// The connection pool; private, so that nothing reaches a table but through a [`Scope`].
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: DatabaseConnection,
+}
+
+/// One tenant's view of the store, in one transaction.
+pub struct Scope {
+    tenant: TenantId,
+    tx: DatabaseTransaction,
+}
+
+/// What the login on PostgreSQL may do beside row-level security.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wall {
+    /// Row-level security holds, or the database is SQLite, which has none.
+    Stands,
+    /// The login is a superuser or may bypass it.
+    Bypassed,
+}
+
+impl Store {
+    /// Opens the pool. SQLite waits for other writers, keeps foreign keys and syncs every commit.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        let mut options = ConnectOptions::new(url);
+        options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(16).acquire_timeout(Duration::from_secs(5));
+        options.map_sqlx_sqlite_opts(|options| {
+            use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+            options.foreign_keys(true).busy_timeout(Duration::from_secs(5)).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+        });
+        Ok(Self { db: Database::connect(options).await? })
+    }
+
+    /// One tenant's rows in a consistent snapshot, to read.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub(crate) async fn read(&self, tenant: TenantId) -> Result<Scope, Error> {
+        let options = match self.db.get_database_backend() {
+            DbBackend::Postgres => TransactionOptions { isolation_level: Some(IsolationLevel::RepeatableRead), access_mode: Some(AccessMode::ReadOnly), ..Default::default() },
+            _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() },
+        };
+        self.begin(tenant, options).await
+    }
+
+    /// One tenant's rows, to write. SQLite takes the writer's place at once instead of failing half-way.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
+        let options = match self.db.get_database_backend() {
+            DbBackend::Postgres => TransactionOptions::default(),
+            _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
+        };
+        self.begin(tenant, options).await
+    }
+
+    async fn begin(&self, tenant: TenantId, options: TransactionOptions) -> Result<Scope, Error> {
+        let scope = Scope { tenant, tx: self.db.begin_with_options(options).await? };
+        scope.tell_database().await?;
+        Ok(scope)
+    }
+
+    /// The registry of tenants, the one table that belongs to none.
+    pub(crate) fn registry(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    /// Whether the database login leaves row-level security standing.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn wall(&self) -> Result<Wall, Error> {
+        if self.db.get_database_backend() != DbBackend::Postgres {
+            return Ok(Wall::Stands);
+        }
+        let statement = Statement::from_string(DbBackend::Postgres, "SELECT rolsuper OR rolbypassrls AS bypass FROM pg_roles WHERE rolname = current_user");
+        let row = self.db.query_one_raw(statement).await?;
+        let bypass = row.map(|row| row.try_get::<bool>("", "bypass")).transpose()?.unwrap_or(true);
+        Ok(if bypass { Wall::Bypassed } else { Wall::Stands })
+    }
+}
+
+impl Scope {
+    /// Whose rows these are.
+    #[must_use]
+    pub const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// On PostgreSQL the database is told too, for row-level security, until the transaction ends.
+    async fn tell_database(&self) -> Result<(), Error> {
+        if self.tx.get_database_backend() == DbBackend::Postgres {
+            let tell = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT set_config('app.tenant', $1, true)", [self.tenant.0.to_string().into()]);
+            self.tx.execute_raw(tell).await?;
+        }
+        Ok(())
+    }
+
+    /// The same transaction for another tenant: the ledger commits many tenants' events at once.
+    pub(crate) async fn turn_to(&mut self, tenant: TenantId) -> Result<(), Error> {
+        self.tenant = tenant;
+        self.tell_database().await
+    }
+
+    /// A query narrowed to this tenant.
+    pub(crate) fn find<E: Tenanted>(&self) -> Select<E> {
+        E::find().filter(E::TENANT.eq(self.tenant))
+    }
+
+    /// The transaction, for running what [`Scope::find`] made.
+    pub(crate) const fn tx(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+
+    /// Inserts rows, each made this tenant's, in statements of bounded size.
+    pub(crate) async fn insert<A>(&self, rows: Vec<A>) -> Result<(), Error>
+    where
+        A: ActiveModelTrait + Send,
+        A::Entity: Tenanted,
+    {
+        use sea_orm::Iterable;
+        let columns = <<A::Entity as EntityTrait>::Column as Iterable>::iter().count();
+        let mut rows = rows.into_iter().map(|mut row| {
+            row.set(<A::Entity as Tenanted>::TENANT, self.tenant.into());
+            row
+        });
+        loop {
+            let chunk: Vec<A> = rows.by_ref().take(BIND_LIMIT / columns).collect();
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            A::Entity::insert_many(chunk).exec_without_returning(&self.tx).await?;
+        }
+    }
+
+    /// Changes all rows of this tenant that meet a condition. Returns how many.
+    pub(crate) async fn update_where<E: Tenanted>(&self, condition: impl IntoCondition, values: Vec<(E::Column, sea_orm::sea_query::SimpleExpr)>) -> Result<u64, Error> {
+        let update = values.into_iter().fold(E::update_many(), |update, (column, value)| update.col_expr(column, value));
+        let update = update.filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
+        Ok(update.exec(&self.tx).await?.rows_affected)
+    }
+
+    /// Writes the row's set values over the rows of this tenant that meet a condition.
+    pub(crate) async fn overwrite<E: Tenanted, A>(&self, row: A, condition: impl IntoCondition) -> Result<u64, Error>
+    where
+        A: ActiveModelTrait<Entity = E>,
+    {
+        let update = E::update_many().set(row).filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
+        Ok(update.exec(&self.tx).await?.rows_affected)
+    }
+
+    /// Sets `customer_id` of many rows at once: pairs of a row's `key` and the customer.
+    pub(crate) async fn point(&self, table: &str, key: &str, pairs: &[(Uuid, Uuid)]) -> Result<(), Error> {
+        for chunk in pairs.chunks(5_000) {
+            let backend = self.tx.get_database_backend();
+            let mut values: Vec<Value> = vec![self.tenant.into()];
+            let mut rows = Vec::with_capacity(chunk.len());
+            for (row, customer) in chunk {
+                rows.push(format!("(${}, ${})", values.len() + 1, values.len() + 2));
+                values.extend([Value::from(*row), Value::from(*customer)]);
+            }
+            let sql = format!("UPDATE {table} SET customer_id = v.column2 FROM (VALUES {}) AS v WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1", rows.join(", "));
+            self.tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes rows of this tenant that meet a condition.
+    pub(crate) async fn delete_where<E: Tenanted>(&self, condition: impl IntoCondition) -> Result<u64, Error> {
+        let delete = E::delete_many().filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
+        Ok(delete.exec(&self.tx).await?.rows_affected)
+    }
+
+    /// Makes the writes of this scope durable. A scope that is dropped leaves nothing.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+/// Part of composite keys, which no database makes up.
+impl sea_orm::TryFromU64 for TenantId {
+    fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+        Err(DbErr::ConvertFromU64("TenantId"))
+    }
+}

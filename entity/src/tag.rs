@@ -1,0 +1,115 @@
+//! Tags of customers.
+
+use std::collections::HashMap;
+
+use policy::Field;
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::{QuerySelect, QueryTrait};
+
+use crate::customer::Customer;
+use crate::guard::{Open, Reaching};
+use crate::store::Tenanted;
+use crate::{Error, Scope, Session};
+
+pub(crate) mod table {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "tag")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub name: String,
+        pub category: String,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod tagged {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "customer_tag")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub customer_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tag_id: Uuid,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl Tenanted for table::Entity {
+    const TENANT: table::Column = table::Column::TenantId;
+}
+impl Tenanted for tagged::Entity {
+    const TENANT: tagged::Column = tagged::Column::TenantId;
+}
+
+/// A tag that a customer bears.
+pub type Tag = Reaching<table::Model>;
+
+impl Tag {
+    /// Name and category.
+    #[must_use]
+    pub fn label(&self) -> Open<(String, String)> {
+        self.open(Field::Tags, (self.model.name.clone(), self.model.category.clone()))
+    }
+}
+
+/// The tags of some customers, by customer.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn of(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Vec<Tag>>, Error> {
+    let scope = session.scope();
+    let links = scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(customers.iter().map(Customer::id))).all(scope.tx()).await?;
+    let tags: HashMap<Uuid, table::Model> = scope.find::<table::Entity>().filter(table::Column::Id.is_in(links.iter().map(|link| link.tag_id))).all(scope.tx()).await?.into_iter().map(|tag| (tag.id, tag)).collect();
+    let mut of: HashMap<Uuid, Vec<Tag>> = HashMap::new();
+    for customer in customers {
+        let mine = links.iter().filter(|link| link.customer_id == customer.id()).filter_map(|link| tags.get(&link.tag_id));
+        let mut mine: Vec<Tag> = mine.map(|tag| Reaching::new(customer.whose(), tag.clone())).collect();
+        mine.sort_by(|a, b| (&a.model.category, &a.model.name).cmp(&(&b.model.category, &b.model.name)));
+        of.insert(customer.id(), mine);
+    }
+    Ok(of)
+}
+
+pub(crate) fn customers_with(session: &Session, name: &str) -> sea_orm::sea_query::SelectStatement {
+    let tags = session.scope().find::<table::Entity>().filter(table::Column::Name.eq(name)).select_only().column(table::Column::Id).into_query();
+    let links = session.scope().find::<tagged::Entity>().filter(tagged::Column::TagId.in_subquery(tags));
+    links.select_only().column(tagged::Column::CustomerId).into_query()
+}
+
+/// Gives customers tags of `(category, name)`, making the tags that are new; tags they bear already stay.
+pub(crate) async fn give(scope: &Scope, wanted: &[(Uuid, String, String)]) -> Result<(), Error> {
+    let mut tags: HashMap<(String, String), Uuid> = scope.find::<table::Entity>().all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)).collect();
+    let mut new = Vec::new();
+    for (_, category, name) in wanted {
+        tags.entry((category.clone(), name.clone())).or_insert_with(|| {
+            let id = Uuid::now_v7();
+            new.push(table::ActiveModel { id: Set(id), name: Set(name.clone()), category: Set(category.clone()), ..Default::default() });
+            id
+        });
+    }
+    scope.insert(new).await?;
+    let mut borne = std::collections::HashSet::new();
+    for chunk in wanted.chunks(5_000) {
+        let links = scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(chunk.iter().map(|(customer, ..)| *customer))).all(scope.tx()).await?;
+        borne.extend(links.into_iter().map(|link| (link.customer_id, link.tag_id)));
+    }
+    let links = wanted.iter().filter_map(|(customer, category, name)| {
+        let tag = *tags.get(&(category.clone(), name.clone()))?;
+        borne.insert((*customer, tag)).then(|| tagged::ActiveModel { customer_id: Set(*customer), tag_id: Set(tag), ..Default::default() })
+    });
+    scope.insert(links.collect()).await
+}

@@ -1,0 +1,104 @@
+//! Service tokens: named, bound to a tenant and its roles, expiring, revocable, stored as hashes.
+
+use chrono::{DateTime, Duration, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::people::words;
+use crate::store::Tenanted;
+use crate::vault::{Unreadable, hex};
+use crate::{Change, Error, Principal, Scope};
+
+pub(crate) mod table {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "service_token")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub name: String,
+        pub hash: Vec<u8>,
+        pub roles: Json,
+        pub purpose: Option<String>,
+        pub created_at: ChronoDateTimeUtc,
+        pub expires_at: ChronoDateTimeUtc,
+        pub revoked_at: Option<ChronoDateTimeUtc>,
+        pub last_used_at: Option<ChronoDateTimeUtc>,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl Tenanted for table::Entity {
+    const TENANT: table::Column = table::Column::TenantId;
+}
+
+/// The mark by which a service token is told from a signed one, and found by secret scanners.
+pub const PREFIX: &str = "pano_";
+
+/// The tenant and the hash of a presented service token, if it has the form of one.
+#[must_use]
+pub fn read(presented: &str) -> Option<(crate::TenantId, [u8; 32])> {
+    let (tenant, secret) = presented.strip_prefix(PREFIX)?.split_once('_')?;
+    let tenant = Uuid::try_parse(tenant).ok()?;
+    (secret.len() == 64).then(|| (crate::TenantId(tenant), Sha256::digest(presented.as_bytes()).into()))
+}
+
+/// Issues a token in place of any older one of the same name. The text is returned once and never stored.
+///
+/// # Errors
+/// The database refuses.
+pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<&str>, days: i64) -> Result<Zeroizing<String>, Error> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(secret.as_mut_slice()).map_err(|_| Unreadable::Cipher)?;
+    let token = Zeroizing::new(format!("{PREFIX}{}_{}", change.scope().tenant().0.simple(), hex(secret.as_slice()).as_str()));
+    revoke(change, name).await?;
+    let row = table::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        name: Set(name.to_owned()),
+        hash: Set(Sha256::digest(token.as_bytes()).to_vec()),
+        roles: Set(json!(roles)),
+        purpose: Set(purpose.map(str::to_owned)),
+        created_at: Set(change.now()),
+        expires_at: Set(change.now() + Duration::days(days)),
+        revoked_at: Set(None),
+        last_used_at: Set(None),
+        ..Default::default()
+    };
+    change.note("token", name);
+    change.scope().insert(vec![row]).await?;
+    Ok(token)
+}
+
+/// Revokes the tokens of a name. Returns how many there were.
+///
+/// # Errors
+/// The database refuses.
+pub async fn revoke(change: &Change, name: &str) -> Result<u64, Error> {
+    let standing = table::Column::Name.eq(name).and(table::Column::RevokedAt.is_null());
+    change.scope().update_where::<table::Entity>(standing, vec![(table::Column::RevokedAt, Expr::value(change.now()))]).await
+}
+
+pub(crate) async fn admit(scope: &Scope, hash: &[u8; 32], now: DateTime<Utc>) -> Result<Principal, Error> {
+    let row = scope.find::<table::Entity>().filter(table::Column::Hash.eq(hash.to_vec())).one(scope.tx()).await?;
+    let token = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now).ok_or(Error::Denied)?;
+    Ok(Principal {
+        tenant: scope.tenant(),
+        subject: format!("token:{}", token.name),
+        name: token.name,
+        user: None,
+        department: None,
+        roles: words(&token.roles),
+        token: token.id.to_string(),
+        address: String::new(),
+        purpose: token.purpose,
+    })
+}

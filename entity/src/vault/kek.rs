@@ -1,0 +1,162 @@
+//! The key-encryption key: a local file, or an external command in front of any key service.
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::envelope::{self, Place};
+
+const HEADER: &str = "panorama-kek-v1";
+
+/// Wraps and unwraps tenant keys. Debug shows nothing of the key.
+pub enum Kek {
+    /// A key of 32 bytes from a file of mode 0600.
+    File {
+        /// The key itself.
+        key: Zeroizing<[u8; 32]>,
+        /// Whether it was made by the demo; a production profile refuses it.
+        demo: bool,
+    },
+    /// A program that is run as `PROGRAM wrap|unwrap CONTEXT`, reads bytes in hex from standard input and answers in hex.
+    Command(PathBuf),
+}
+
+impl std::fmt::Debug for Kek {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kek(***)")
+    }
+}
+
+/// What is wrong with the key-encryption key.
+#[derive(Debug, thiserror::Error)]
+pub enum BadKek {
+    /// No such file.
+    #[error("key file {0} is missing; restore it from your backup, or name the right one with --key-file")]
+    Missing(PathBuf),
+    /// Not to be read or written.
+    #[error("key file {0}: {1}")]
+    Io(PathBuf, #[source] std::io::Error),
+    /// Others can read it.
+    #[error("key file {0} can be read by others; set its mode to 0600")]
+    Open(PathBuf),
+    /// It does not look like a key file.
+    #[error("key file {0} is not a key file of panorama")]
+    Format(PathBuf),
+    /// It is not the key that wrapped the keys of this database.
+    #[error("the key-encryption key is not the one that this database was made with; name the right key file with --key-file")]
+    Wrong,
+    /// The right key, but what it wrapped is damaged.
+    #[error("a tenant key in the database is damaged; restore the tenant_key table from a backup")]
+    Damaged,
+    /// The external command failed.
+    #[error("key command {0} failed")]
+    Command(PathBuf),
+    /// No randomness.
+    #[error("the system gives no random bytes")]
+    Random,
+}
+
+impl Kek {
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// [`BadKek`]: missing, readable by others, or not a key file.
+    pub fn read(path: &Path) -> Result<Self, BadKek> {
+        let io = |error: std::io::Error| if error.kind() == ErrorKind::NotFound { BadKek::Missing(path.into()) } else { BadKek::Io(path.into(), error) };
+        let mut file = std::fs::File::open(path).map_err(io)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
+                return Err(BadKek::Open(path.into()));
+            }
+        }
+        let mut text = Zeroizing::new(String::new());
+        (&mut file).take(4096).read_to_string(&mut text).map_err(io)?;
+        let mut words = text.split_whitespace();
+        let (header, hex, mark) = (words.next(), words.next().unwrap_or_default(), words.next());
+        let bytes = Zeroizing::new(unhex(hex).unwrap_or_default());
+        match (header, <[u8; 32]>::try_from(bytes.as_slice())) {
+            (Some(HEADER), Ok(key)) => Ok(Self::File { key: Zeroizing::new(key), demo: mark == Some("demo") }),
+            _ => Err(BadKek::Format(path.into())),
+        }
+    }
+
+    /// Makes a new key file; never over an old one.
+    ///
+    /// # Errors
+    /// [`BadKek`]: no randomness, or the file cannot be made.
+    pub fn create(path: &Path, demo: bool) -> Result<Self, BadKek> {
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(key.as_mut_slice()).map_err(|_| BadKek::Random)?;
+        let io = |error| BadKek::Io(path.into(), error);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let text = Zeroizing::new(format!("{HEADER} {}{}\n", hex(key.as_slice()).as_str(), if demo { " demo" } else { "" }));
+        let mut file = options.open(path).map_err(io)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        Ok(Self::File { key, demo })
+    }
+
+    /// Which key this is, for the row that it wraps: tells a wrong key from damaged data.
+    pub(crate) fn id(&self) -> Result<String, BadKek> {
+        match self {
+            Self::File { key, .. } => {
+                let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| BadKek::Wrong)?;
+                mac.update(b"panorama key-encryption key");
+                Ok(hex(&mac.finalize().into_bytes()[..8]).as_str().to_owned())
+            }
+            Self::Command(_) => Ok("command".to_owned()),
+        }
+    }
+
+    pub(crate) fn wrap(&self, place: Place, key: &[u8; 32]) -> Result<Vec<u8>, BadKek> {
+        match self {
+            Self::File { key: kek, .. } => envelope::seal(kek, None, place, key).map_err(|_| BadKek::Random),
+            Self::Command(program) => run(program, "wrap", place, key).map(|bytes| bytes.to_vec()),
+        }
+    }
+
+    pub(crate) fn unwrap(&self, place: Place, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, BadKek> {
+        let bytes = match self {
+            Self::File { key: kek, .. } => envelope::open(kek, place, wrapped).map_err(|_| BadKek::Damaged)?,
+            Self::Command(program) => run(program, "unwrap", place, wrapped)?,
+        };
+        <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| BadKek::Damaged)
+    }
+}
+
+fn run(program: &Path, act: &str, place: Place, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKek> {
+    let failed = || BadKek::Command(program.into());
+    let context = format!("{}/{}", place.tenant.0, place.column);
+    let mut child = Command::new(program).args([act, &context]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|_| failed())?;
+    child.stdin.take().ok_or_else(failed)?.write_all(hex(input).as_bytes()).map_err(|_| failed())?;
+    let output = child.wait_with_output().map_err(|_| failed())?;
+    let text = Zeroizing::new(String::from_utf8(output.stdout).map_err(|_| failed())?);
+    match unhex(text.trim()) {
+        Some(bytes) if output.status.success() => Ok(Zeroizing::new(bytes)),
+        _ => Err(failed()),
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> Zeroizing<String> {
+    use std::fmt::Write;
+    let mut out = Zeroizing::new(String::with_capacity(bytes.len() * 2));
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}
