@@ -1,1 +1,5 @@
-fn main(){}
+//! `panorama`: the program.
+
+fn main() -> std::process::ExitCode {
+    api::commands::main()
+}

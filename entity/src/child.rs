@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use policy::Field;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Alias, ExprTrait, Query};
 use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
 
 use crate::customer::Customer;
-use crate::guard::Reaching;
+use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
 use crate::{Error, Session, contact, order, record, ticket};
 
@@ -17,6 +18,8 @@ pub(crate) trait Child: Tenanted {
     const ID: Self::Column;
     /// Whose.
     const CUSTOMER: Self::Column;
+    /// By which right its number is told.
+    const FIELD: Field;
     /// Newest first by this.
     const AT: Self::Column;
     /// Reads the customer's key.
@@ -25,6 +28,7 @@ pub(crate) trait Child: Tenanted {
 
 impl Child for order::table::Entity {
     const ID: Self::Column = order::table::Column::Id;
+    const FIELD: Field = Field::OrderNumber;
     const CUSTOMER: Self::Column = order::table::Column::CustomerId;
     const AT: Self::Column = order::table::Column::OrderedAt;
     fn customer(row: &Self::Model) -> Option<Uuid> {
@@ -33,6 +37,7 @@ impl Child for order::table::Entity {
 }
 impl Child for contact::table::Entity {
     const ID: Self::Column = contact::table::Column::Id;
+    const FIELD: Field = Field::ContactAt;
     const CUSTOMER: Self::Column = contact::table::Column::CustomerId;
     const AT: Self::Column = contact::table::Column::At;
     fn customer(row: &Self::Model) -> Option<Uuid> {
@@ -41,6 +46,7 @@ impl Child for contact::table::Entity {
 }
 impl Child for ticket::table::Entity {
     const ID: Self::Column = ticket::table::Column::Id;
+    const FIELD: Field = Field::TicketNumber;
     const CUSTOMER: Self::Column = ticket::table::Column::CustomerId;
     const AT: Self::Column = ticket::table::Column::OpenedAt;
     fn customer(row: &Self::Model) -> Option<Uuid> {
@@ -49,6 +55,7 @@ impl Child for ticket::table::Entity {
 }
 impl Child for record::table::Entity {
     const ID: Self::Column = record::table::Column::Id;
+    const FIELD: Field = Field::Sources;
     const CUSTOMER: Self::Column = record::table::Column::CustomerId;
     const AT: Self::Column = record::table::Column::ImportedAt;
     fn customer(row: &Self::Model) -> Option<Uuid> {
@@ -77,10 +84,12 @@ where
     Ok(Reaching::by_customer(customers, rows, E::customer))
 }
 
-/// How many rows each customer has; customers without any are left out.
-pub(crate) async fn counts<E: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, i64>, Error> {
+/// How many rows each customer has.
+pub(crate) async fn counts<E: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     let scope = session.scope();
     let ids = customers.iter().map(Customer::id);
     let select = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::CUSTOMER).column_as(E::ID.count(), "n").group_by(E::CUSTOMER);
-    Ok(select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await?.into_iter().collect())
+    let counted: HashMap<Uuid, i64> = select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await?.into_iter().collect();
+    let open = |customer: &Customer| Open { whose: customer.whose(), field: E::FIELD, value: counted.get(&customer.id()).copied().unwrap_or(0) };
+    Ok(customers.iter().map(|customer| (customer.id(), open(customer))).collect())
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks};
-use policy::{Field, clean};
+use policy::Field;
 use uuid::Uuid;
 
 use crate::customer::Provenance;
@@ -67,17 +67,13 @@ pub(crate) fn survive<'m>(members: &[&'m Member]) -> Golden<'m> {
     let address = first(&newest, Field::Address, "newest, whole", &mut why, |m| m.address.as_ref());
     let remarks = first(&newest, Field::Remarks, "newest", &mut why, |m| m.remarks.as_ref());
     let company = first(&trusted, Field::Company, "most trusted source, newest", &mut why, |m| m.company.clone());
-    let stated = first(&trusted, Field::Industry, "most trusted source, newest", &mut why, |m| m.industry.clone());
+    let industry = first(&trusted, Field::Industry, "most trusted source, newest", &mut why, |m| m.industry.clone());
     let channel = first(&oldest, Field::Channel, "earliest", &mut why, |m| m.channel);
     let mut by_follow_up = newest.clone();
     by_follow_up.sort_by_key(|member| (member.first_follow_up.is_none(), member.first_follow_up));
     let first_follow_up = first(&by_follow_up, Field::FirstFollowUp, "earliest", &mut why, |m| m.first_follow_up);
     let status = first(&trusted, Field::Status, "most trusted source, newest", &mut why, |m| m.status);
     let owner = first(&trusted, Field::Owner, "most trusted source, newest", &mut why, |m| m.owner);
-    let industry = stated.or_else(|| {
-        first(&trusted, Field::Industry, "from the company's name", &mut why, |m| m.company.as_deref().and_then(clean::industry::of_company))
-    });
-
     let filled = [name.is_some(), phone.is_some(), email.is_some(), address.is_some(), industry.is_some(), channel.is_some(), first_follow_up.is_some(), status.is_some(), owner.is_some(), company.is_some()];
     let completeness = i16::try_from(filled.iter().filter(|filled| **filled).count() * 10).unwrap_or(100);
     let missing = [(name.is_none(), "missing_name", 25), (phone.is_none(), "missing_phone", 25), (email.is_none(), "missing_email", 5), (address.is_none(), "missing_address", 5), (industry.is_none(), "missing_industry", 5), (owner.is_none(), "missing_owner", 5)];

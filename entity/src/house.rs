@@ -9,7 +9,7 @@ use policy::Matrix;
 
 use crate::policy_version::{self, Active};
 use crate::vault::{Kek, Keyring};
-use crate::{Error, Ledger, Principal, Store, TenantId, people, tenant, token};
+use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, people, tenant, token};
 use crate::principal::Caller;
 
 /// What the house is opened with.
@@ -73,6 +73,11 @@ impl House {
         &self.ledger
     }
 
+    /// Lets go of the database, so that its file can be copied.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
@@ -124,7 +129,14 @@ impl House {
             return Err(Error::Denied);
         }
         let mut principal = match caller {
-            Caller::Person { subject, token } => people::admit(&scope, &subject, token).await?,
+            Caller::Person { subject, token } => match people::admit(&scope, &subject, token.clone()).await {
+                Err(Error::Denied) => {
+                    drop(scope);
+                    self.refused(tenant, subject, token, address).await;
+                    return Err(Error::Denied);
+                }
+                admitted => admitted?,
+            },
             Caller::Machine { hash } => token::admit(&scope, &hash, self.now()).await?,
         };
         drop(scope);
@@ -138,6 +150,15 @@ impl House {
         principal.address = address;
         principal.purpose = purpose.or(principal.purpose);
         Ok(principal)
+    }
+
+    /// Logs that somebody with a good token is nobody here, or not any more.
+    async fn refused(&self, tenant: TenantId, subject: String, token: String, address: String) {
+        let nobody = Principal { tenant, name: subject.clone(), subject, user: None, department: None, roles: vec![], token, address, purpose: None };
+        let logged = Session::run(self, &Arc::new(nobody), Operation::new("login", "login"), async |session| session.deny("login")).await;
+        if let Err(error) = logged {
+            tracing::error!(%error, "a refused login cannot be logged");
+        }
     }
 
     /// The operator at the terminal, who holds the keys anyway, acting in one role for one purpose; the log says so.

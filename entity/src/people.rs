@@ -78,6 +78,14 @@ pub(crate) async fn everybody(scope: &Scope) -> Result<HashMap<Uuid, Person>, Er
         .collect())
 }
 
+/// Everybody of the tenant by key.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn all(session: &Session) -> Result<HashMap<Uuid, Person>, Error> {
+    everybody(session.scope()).await
+}
+
 /// The people of the tenant by name, for mapping a source's owner column.
 ///
 /// # Errors

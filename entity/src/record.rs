@@ -485,6 +485,14 @@ pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Re
     child::newest::<Entity>(session, customers, limit).await
 }
 
+/// How many source records each customer has.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
+    child::counts::<Entity>(session, customers).await
+}
+
 /// What became of a row of a file.
 pub struct Fate {
     /// `sales:1`: source and position behind the header.
@@ -497,16 +505,18 @@ pub struct Fate {
     pub flags: Vec<String>,
     /// The record, for rows that were kept.
     pub record: Option<Record>,
+    industry: Option<String>,
 }
 
 impl Fate {
-    /// The open values of the record: date, industry code, amount in fen.
+    /// The open values of the record: date, industry code (filled in from the customer's other records where it has none),
+    /// amount in fen.
     #[must_use]
     pub fn facts(&self) -> Option<(Open<Option<NaiveDate>>, Open<Option<String>>, Open<Option<i64>>)> {
         let record = self.record.as_ref()?;
         let row = &record.model;
         let date = row.first_follow_up.or_else(|| row.occurred_at.map(|at| at.with_timezone(&clean::date::zone()).date_naive()));
-        Some((record.open(Field::FirstFollowUp, date), record.open(Field::Industry, row.industry.clone()), record.open(Field::OrderAmount, row.amount_fen)))
+        Some((record.open(Field::FirstFollowUp, date), record.open(Field::Industry, row.industry.clone().or_else(|| self.industry.clone())), record.open(Field::OrderAmount, row.amount_fen)))
     }
 }
 
@@ -530,7 +540,9 @@ pub async fn fates(session: &Session) -> Result<Vec<Fate>, Error> {
         let rows = scope.find::<import::row::Entity>().filter(import::row::Column::ImportId.eq(import.id)).order_by_asc(import::row::Column::RowNumber).all(scope.tx()).await?;
         for row in rows {
             let model = row.record_id.and_then(|id| records.get(&id));
-            let customer = model.and_then(|model| customers.get(&model.customer_id?)).cloned().map(Customer::from);
+            let golden = model.and_then(|model| customers.get(&model.customer_id?));
+            let industry = golden.and_then(|golden| golden.industry.clone());
+            let customer = golden.cloned().map(Customer::from);
             let whose = customer.as_ref().map_or(Whose { customer: row.id, owner: None, department: None }, Customer::whose);
             fates.push(Fate {
                 row_id: format!("{}:{}", source.name, row.row_number),
@@ -538,6 +550,7 @@ pub async fn fates(session: &Session) -> Result<Vec<Fate>, Error> {
                 reason: row.reason,
                 flags: model.map(|model| crate::people::words(&model.flags)).unwrap_or_default(),
                 record: model.map(|model| Reaching::new(whose, model.clone())),
+                industry,
             });
         }
     }

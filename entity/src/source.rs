@@ -36,7 +36,8 @@ impl Tenanted for table::Entity {
 /// A source system.
 #[derive(Clone, Debug)]
 pub struct Source {
-    pub(crate) id: Uuid,
+    /// The key.
+    pub id: Uuid,
     /// The short name: `sales`.
     pub name: String,
     /// What people call it.

@@ -91,6 +91,12 @@ impl Store {
         Ok(scope)
     }
 
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.db.close_by_ref().await {
+            tracing::warn!(%error, "the database did not close");
+        }
+    }
+
     /// The registry of tenants, the one table that belongs to none.
     pub(crate) fn registry(&self) -> &DatabaseConnection {
         &self.db

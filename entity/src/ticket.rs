@@ -104,6 +104,6 @@ pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Re
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, i64>, Error> {
+pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     child::counts::<table::Entity>(session, customers).await
 }

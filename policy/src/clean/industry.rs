@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{company, rows, text::fold};
+use super::{rows, text::fold};
 
 /// What stands where the industry is not known yet: to be completed.
 pub const UNKNOWN: &str = "待完善";
@@ -38,20 +38,6 @@ pub fn code(raw: &str) -> Option<String> {
     WORDS.get(text.as_str()).or_else(|| WORDS.get(upper.as_str())).map(|code| (*code).to_owned())
 }
 
-/// The industry that a company's name gives away: the longest alias with which the name, without its legal form, ends.
-#[must_use]
-pub fn of_company(name: &str) -> Option<String> {
-    let key = company::key(name);
-    let trimmed = ["发展", "管理", "科技", "技术", "零部件", "服务"].iter().find_map(|word| key.strip_suffix(word)).unwrap_or(&key);
-    [key.as_str(), trimmed].iter().find_map(|text| {
-        WORDS
-            .iter()
-            .filter(|(word, _)| word.chars().count() >= 2 && text.ends_with(*word))
-            .max_by_key(|(word, _)| word.len())
-            .map(|(_, code)| (*code).to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +64,5 @@ mod tests {
             assert_eq!(code(raw), None, "{raw}");
         }
         assert_eq!(name("I65"), Some("软件和信息技术服务业"));
-        assert_eq!(of_company("西安创瑞天广告有限公司").as_deref(), Some("L72"));
     }
 }

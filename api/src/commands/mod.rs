@@ -1,0 +1,177 @@
+//! The command line.
+
+pub mod demo;
+mod tenants;
+mod work;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::config::{Config, Profile};
+use crate::error::Stop;
+use crate::{docs, home, http};
+
+/// Panorama (全景): one governed golden record per customer, over GraphQL.
+#[derive(Parser)]
+#[command(name = "panorama", version, about, after_help = "Settings: defaults < --config FILE < PANORAMA_… environment < flags. `panorama config` prints what is in force.")]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Settings that every command takes.
+#[derive(Args)]
+struct Settings {
+    /// Configuration file (TOML).
+    #[arg(long, global = true, env = "PANORAMA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What the flags set; what they leave out comes from the environment, the file or the defaults.
+#[derive(Args, Serialize)]
+struct Flags {
+    /// Where the database file and the keys are [default: ./panorama-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    /// postgres://… or sqlite://… [default: a SQLite file in the data directory].
+    #[arg(long, global = true, value_name = "URL", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_url: Option<String>,
+    /// The key-encryption key [default: keys/kek.key in the data directory].
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_file: Option<PathBuf>,
+    /// A program that wraps and unwraps keys, in place of a key file.
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_command: Option<PathBuf>,
+    /// Address and port; port 0 picks one [default: 127.0.0.1:8080].
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bind: Option<String>,
+    /// production or development [default: production].
+    #[arg(long, global = true, value_name = "PROFILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    /// What is logged to standard error: error, warn, info, debug, trace.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make two tenants, import the bundled messy exports, print a token and a request per persona, and serve.
+    #[command(after_help = "Example:\n  panorama demo --data-dir /tmp/pano --bind 127.0.0.1:0")]
+    Demo {
+        /// One line of JSON on standard output when ready, and nothing else there.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Serve.
+    #[command(after_help = "Example:\n  panorama serve --bind 0.0.0.0:8080 --database-url postgres://panorama@db/panorama")]
+    Serve,
+    /// Make or update keys and tables.
+    Migrate,
+    /// Issue or revoke tokens.
+    #[command(subcommand, after_help = "Examples:\n  panorama token person --tenant acme --user li --hours 12\n  panorama token service --tenant acme --name grafana --role bi --days 90")]
+    Token(tenants::Token),
+    /// Create and list tenants, add users.
+    #[command(subcommand, after_help = "Examples:\n  panorama tenant create acme --name '极光商贸'\n  panorama tenant user acme --subject li --name 李经理 --department 华东销售部 --role sales")]
+    Tenant(tenants::Tenant),
+    /// Import files of one source system into a tenant.
+    #[command(after_help = "Example:\n  panorama import sales.csv --tenant acme --source sales")]
+    Import(work::Import),
+    /// What became of every imported row, as CSV. Shows clear values: for the data steward, and logged.
+    #[command(after_help = "Example:\n  panorama rows --tenant acme --out result.csv")]
+    Rows(work::Rows),
+    /// Print the GraphQL schema.
+    Schema,
+    /// Print the data dictionary.
+    Dictionary,
+    /// Print the role × field matrix of the standard policy, as Casbin decides it.
+    Matrix,
+    /// Print the configuration in force, secrets starred.
+    Config,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let stopped = |stop: Stop| {
+        say(&format!("panorama: {stop}"));
+        ExitCode::FAILURE
+    };
+    let config = match Config::read(cli.settings.config.as_deref(), &cli.settings.flags) {
+        Ok(config) => config,
+        Err(problem) => return stopped(Stop::new(problem)),
+    };
+    start_log(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(problem) => return stopped(Stop::new(format!("no threads: {problem}"))),
+    };
+    match runtime.block_on(run(cli.command, config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => stopped(stop),
+    }
+}
+
+async fn run(command: Command, config: Config) -> Result<(), Stop> {
+    match command {
+        Command::Demo { json } => demo::run(config, json).await,
+        Command::Serve => serve(&config).await,
+        Command::Migrate => {
+            let (_, ran) = home::make(&config, false).await?;
+            print(&format!("{ran} migrations ran; {} is ready\n", crate::config::star(&config.url())))
+        }
+        Command::Token(token) => token.run(&config).await,
+        Command::Tenant(tenant) => tenant.run(&config).await,
+        Command::Import(import) => import.run(&config).await,
+        Command::Rows(rows) => rows.run(&config).await,
+        Command::Schema => print(&docs::schema()),
+        Command::Dictionary => print(&docs::dictionary()),
+        Command::Matrix => print(&docs::matrix().await?),
+        Command::Config => print(&config.starred()),
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Stop> {
+    let house = std::sync::Arc::new(home::open(config).await?);
+    if house.store().wall().await? == entity::store::Wall::Bypassed && config.profile == Profile::Production {
+        return Err(Stop::new("this PostgreSQL user bypasses row-level security; use one that is neither superuser nor BYPASSRLS, or --profile development"));
+    }
+    let listening = http::listen(config, house, home::issuer(config)?)?;
+    tracing::info!(url = %listening.url, "serving");
+    listening.server.await.map_err(|problem| Stop::new(format!("the server stopped: {}", problem.kind())))
+}
+
+/// Structured lines on standard error. SQL and cells are never logged, at any level.
+fn start_log(level: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let quiet = ["sqlx=off", "sea_orm=off", "sea_orm_migration=warn"].iter().filter_map(|directive| directive.parse().ok()).fold(filter, EnvFilter::add_directive);
+    let _ = tracing_subscriber::fmt().with_env_filter(quiet).with_writer(std::io::stderr).try_init();
+}
+
+/// What a command was asked for, on standard output.
+fn print(text: &str) -> Result<(), Stop> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|problem| Stop::new(format!("standard output: {}", problem.kind())))
+}
+
+/// What is going on, on standard error.
+#[expect(clippy::print_stderr, reason = "this is the one place")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,172 @@
+//! Errors become answers here and nowhere else: one line on the terminal, a coded error over GraphQL. What is not known
+//! to be harmless is not said; the log has it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_graphql::{Response, ServerError};
+use entity::Unaccounted;
+use entity::vault::Unreadable;
+
+/// Why a command stops: one line, with the place and the remedy.
+#[derive(Debug)]
+pub struct Stop(String);
+
+impl Stop {
+    /// A line.
+    pub fn new(line: impl Into<String>) -> Self {
+        Self(line.into())
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<entity::Error> for Stop {
+    fn from(error: entity::Error) -> Self {
+        match &error {
+            entity::Error::Database(problem) => {
+                let text = problem.to_string();
+                let remedy = [
+                    ("full", "the disk is full; nothing of the last step was written; free space and start again"),
+                    ("readonly", "the database is read-only; make its file and directory writable"),
+                    ("unable to open", "the database file cannot be opened; check the path and its permissions"),
+                    ("not a database", "the database file is not a database; name the right one, or restore a backup"),
+                    ("malformed", "the database file is damaged; restore a backup"),
+                    ("no such table", "the database has no tables; run `panorama migrate`"),
+                    ("locked", "the database is in use by another process; stop that first"),
+                    ("authentication failed", "PostgreSQL refuses this user and password; check --database-url"),
+                    ("onnection refused", "PostgreSQL does not answer; check --database-url and that it runs"),
+                ];
+                let known = remedy.iter().find(|(sign, _)| text.contains(sign)).map(|(_, line)| (*line).to_owned());
+                tracing::error!(error = %text, "database");
+                Self(known.unwrap_or_else(|| "the database refused; the log (--log debug) says why".to_owned()))
+            }
+            entity::Error::Denied => Self("not permitted to this role".to_owned()),
+            _ => Self(error.to_string()),
+        }
+    }
+}
+
+impl From<Unaccounted> for Stop {
+    fn from(error: Unaccounted) -> Self {
+        match error {
+            Unaccounted::Failed(error) => error.into(),
+            other => Self(other.to_string()),
+        }
+    }
+}
+
+impl From<migration::Failed> for Stop {
+    fn from(error: migration::Failed) -> Self {
+        match error {
+            migration::Failed::Newer(_) => Self(error.to_string()),
+            migration::Failed::Connect(source) | migration::Failed::Migrate(source) => entity::Error::Database(source).into(),
+        }
+    }
+}
+
+impl From<entity::vault::BadKek> for Stop {
+    fn from(error: entity::vault::BadKek) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A code that clients may rely on.
+pub type Code = &'static str;
+
+/// Makes the errors of an answer fit to leave: a code, a harmless message, at most ten of them.
+pub fn finish(response: &mut Response, document_names: &HashSet<&str>, request: &str) {
+    response.errors.truncate(10);
+    for error in &mut response.errors {
+        let (code, message) = judge(error, document_names, request);
+        error.message = message;
+        error.source = None;
+        error.extensions.get_or_insert_default().set("code", code);
+    }
+}
+
+fn judge(error: &ServerError, names: &HashSet<&str>, request: &str) -> (Code, String) {
+    if let Some(problem) = error.source::<entity::Error>() {
+        return of_entity(problem, request);
+    }
+    if let Some(problem) = error.source::<Arc<entity::Error>>() {
+        return of_entity(problem, request);
+    }
+    if let Some(problem) = error.source::<Unreadable>() {
+        tracing::error!(request, %problem, "a sealed value does not open");
+        return internal(request);
+    }
+    if let Some(Refused(code, message)) = error.source::<Refused>() {
+        return (code, message.clone());
+    }
+    if error.source.is_some() {
+        tracing::error!(request, message = %error.message, "unforeseen");
+        return internal(request);
+    }
+    if error.message.starts_with("Query is too") || error.message.contains("recursion depth") {
+        return ("QUERY_TOO_COMPLEX", "the query is too complex; ask for less at once".to_owned());
+    }
+    let code = if error.path.is_empty() { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" };
+    (code, unquoted(&error.message, names))
+}
+
+fn of_entity(problem: &entity::Error, request: &str) -> (Code, String) {
+    match problem {
+        entity::Error::Denied => ("FORBIDDEN", "not permitted".to_owned()),
+        entity::Error::NotFound => ("NOT_FOUND", "not found".to_owned()),
+        entity::Error::Invalid(message) => ("BAD_USER_INPUT", message.clone()),
+        entity::Error::SearchBudget => ("SEARCH_BUDGET_EXCEEDED", "too many different values were searched for; try again tomorrow, or ask the data steward".to_owned()),
+        other => {
+            tracing::error!(request, error = %other, "failed");
+            internal(request)
+        }
+    }
+}
+
+fn internal(request: &str) -> (Code, String) {
+    ("INTERNAL_SERVER_ERROR", format!("something went wrong; request {request}"))
+}
+
+/// A refusal with a code of its own.
+#[derive(Clone, Debug)]
+pub struct Refused(pub Code, pub String);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+/// A validation message may quote what the client sent, and that may be personal: only names that stand in the document
+/// as names are kept.
+fn unquoted(message: &str, names: &HashSet<&str>) -> String {
+    let mut out = String::with_capacity(message.len());
+    for (i, part) in message.split('"').enumerate() {
+        let harmless = i % 2 == 0 || names.contains(part) || part.split(['[', ']', '!']).all(|word| word.is_empty() || names.contains(word) || SCALARS.contains(&word));
+        if i > 0 {
+            out.push('"');
+        }
+        out.push_str(if harmless { part } else { "…" });
+    }
+    // Values that stand without quotes: keep words of the message's own alphabet only.
+    out.chars().map(|c| if c.is_ascii() || c == '…' { c } else { '?' }).collect::<String>().split(' ').map(|word| if word.bytes().filter(u8::is_ascii_digit).count() > 3 { "…" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+const SCALARS: [&str; 6] = ["ID", "Int", "String", "Boolean", "Float", "DateTime"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_names_and_lose_values() {
+        let names = HashSet::from(["phone", "Customer"]);
+        assert_eq!(unquoted("Unknown field \"phone\" on type \"Customer\".", &names), "Unknown field \"phone\" on type \"Customer\".");
+        assert_eq!(unquoted("does not contain the value \"13812345678\"", &names), "does not contain the value \"…\"");
+        assert_eq!(unquoted("Invalid value 13812345678 王明", &names), "Invalid value … ??");
+    }
+}

@@ -1,0 +1,448 @@
+//! The customer and what hangs on it.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use chrono::{DateTime, NaiveDate, Utc};
+use entity::{audit, contact, order, ticket};
+use policy::clean::{amount, industry};
+use policy::field::kinds;
+
+use super::connection::{Connection, at_most, cost};
+use super::page::{Hanging, Page};
+use super::values::{Channel, CustomerType, Personal, Status, ValueTier, View};
+use super::{id, session};
+
+/// One customer of a page.
+pub struct Customer {
+    page: Arc<Page>,
+    at: usize,
+}
+
+impl Customer {
+    /// The customer at a place of a page.
+    pub fn at(page: &Arc<Page>, at: usize) -> Self {
+        Self { page: Arc::clone(page), at }
+    }
+
+    fn row(&self) -> &entity::customer::Customer {
+        &self.page.customers[self.at]
+    }
+
+    /// This customer's share of what was fetched for the page.
+    fn mine<'f, T>(&self, fetched: &'f std::collections::HashMap<uuid::Uuid, Vec<T>>) -> &'f [T] {
+        fetched.get(&self.row().id()).map_or(&[], Vec::as_slice)
+    }
+
+    fn connection<T>(&self, nodes: Vec<T>, counted: &'static [Hanging]) -> Connection<T> {
+        Connection { nodes, page: Arc::clone(&self.page), customer: self.row().id(), counted }
+    }
+}
+
+/// 客户: one golden record, made of source records. Every field is decided by policy for this caller, row and purpose; what
+/// may not be seen is null.
+#[Object]
+impl Customer {
+    /// Opaque; stays the same when customers are merged.
+    async fn id(&self) -> ID {
+        id::of_customer(self.row().id())
+    }
+    /// 客户编号: the human number.
+    async fn number(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.row().number())
+    }
+    /// 客户姓名.
+    async fn name(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Name>> {
+        Personal::of(self.row().name(), view)
+    }
+    /// 手机号.
+    async fn phone(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Phone>> {
+        Personal::of(self.row().phone(), view)
+    }
+    /// 固定电话.
+    async fn landline(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Landline>> {
+        Personal::of(self.row().landline(), view)
+    }
+    /// 邮箱.
+    async fn email(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Email>> {
+        Personal::of(self.row().email(), view)
+    }
+    /// 地址: province|city|district|detail.
+    async fn address(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Address>> {
+        Personal::of(self.row().address(), view)
+    }
+    /// 备注.
+    async fn remarks(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Remarks>> {
+        Personal::of(self.row().remarks(), view)
+    }
+    /// 客户类型.
+    #[graphql(name = "type")]
+    async fn kind(&self, ctx: &Context<'_>) -> Option<CustomerType> {
+        session(ctx).tell(self.row().customer_type()).flatten().map(Into::into)
+    }
+    /// 公司名称.
+    async fn company(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.row().company()).flatten()
+    }
+    /// 所属行业 (GB/T 4754-2017); null where it may not be seen, 待完善 where it is not known.
+    async fn industry(&self, ctx: &Context<'_>) -> Option<Industry> {
+        session(ctx).tell(self.row().industry()).map(Industry::of)
+    }
+    /// 来源渠道.
+    async fn channel(&self, ctx: &Context<'_>) -> Option<Channel> {
+        session(ctx).tell(self.row().channel()).flatten().map(Into::into)
+    }
+    /// 首次跟进时间.
+    async fn first_follow_up(&self, ctx: &Context<'_>) -> Option<NaiveDate> {
+        session(ctx).tell(self.row().first_follow_up()).flatten()
+    }
+    /// 客户状态.
+    async fn status(&self, ctx: &Context<'_>) -> Option<Status> {
+        session(ctx).tell(self.row().status()).flatten().map(Into::into)
+    }
+    /// 客户价值等级.
+    async fn value_tier(&self, ctx: &Context<'_>) -> Option<ValueTier> {
+        session(ctx).tell(self.row().value_tier()).flatten().map(Into::into)
+    }
+    /// 负责人.
+    async fn owner(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        let Some(Some(owner)) = session(ctx).tell(self.row().owner()) else { return Ok(None) };
+        Ok(self.page.people(session(ctx)).await?.get(&owner).map(User::of))
+    }
+    /// 标签.
+    async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
+        let tags = self.page.tags(session(ctx)).await?;
+        Ok(self.mine(&tags).iter().filter_map(|tag| session(ctx).tell(tag.label())).map(|(name, category)| Tag { name, category }).collect())
+    }
+    /// 最后更新时间.
+    async fn updated_at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.row().updated_at())
+    }
+    /// Orders, newest first.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn orders(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<Order>> {
+        let orders = self.page.orders(session(ctx), at_most(first, 20)?).await?;
+        Ok(self.connection(self.mine(&orders).iter().cloned().map(Order).collect(), &[Hanging::Orders]))
+    }
+    /// Contact records, newest first.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn contacts(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<Contact>> {
+        let contacts = self.page.contacts(session(ctx), at_most(first, 20)?).await?;
+        let nodes = self.mine(&contacts).iter().map(|row| Contact { row: row.clone(), page: Arc::clone(&self.page) });
+        Ok(self.connection(nodes.collect(), &[Hanging::Contacts]))
+    }
+    /// Tickets, newest first.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn tickets(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<Ticket>> {
+        let tickets = self.page.tickets(session(ctx), at_most(first, 20)?).await?;
+        Ok(self.connection(self.mine(&tickets).iter().cloned().map(Ticket).collect(), &[Hanging::Tickets]))
+    }
+    /// Orders, contacts, tickets and imports in one order, newest first.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn timeline(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<TimelineEntry>> {
+        let limit = at_most(first, 20)?;
+        let entries = self.entries(ctx, limit).await?;
+        Ok(self.connection(entries, &[Hanging::Orders, Hanging::Contacts, Hanging::Tickets, Hanging::Records]))
+    }
+    /// The source records that this customer is made of.
+    async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<Lineage>> {
+        let session = session(ctx);
+        let (records, sources) = (self.page.records(session, 100).await?, self.page.sources(session).await?);
+        let lineages = self.mine(&records).iter().filter_map(|record| session.tell(record.lineage()));
+        Ok(lineages
+            .map(|lineage| Lineage {
+                system: sources.get(&lineage.source).map(|source| source.name.clone()).unwrap_or_default(),
+                external_id: lineage.external_id,
+                imported_at: lineage.imported_at,
+                line: lineage.line,
+            })
+            .collect())
+    }
+    /// Why each golden value won.
+    async fn provenance(&self, ctx: &Context<'_>) -> Option<Vec<Provenance>> {
+        let told = session(ctx).tell(self.row().provenance())?;
+        Some(told.into_iter().map(|why| Provenance { field: why.field, source: why.source, rule: why.rule }).collect())
+    }
+    /// 数据质量.
+    async fn quality(&self, ctx: &Context<'_>) -> Option<Quality> {
+        session(ctx).tell(self.row().quality()).map(|quality| Quality { score: quality.score, completeness: quality.completeness, issues: quality.issues })
+    }
+    /// Household, colleagues, referrer.
+    #[graphql(complexity = "5 * child_complexity")]
+    async fn relations(&self, ctx: &Context<'_>) -> Result<Vec<Relation>> {
+        let session = session(ctx);
+        let all = self.page.relations(session).await?;
+        let told: Vec<_> = self.mine(&all).iter().filter_map(|relation| session.tell(relation.link())).collect();
+        let keys: Vec<_> = told.iter().map(|(_, key)| *key).collect();
+        if told.is_empty() {
+            return Ok(vec![]);
+        }
+        let related = self.page.related(session, self.at, &keys).await?;
+        Ok(told.into_iter().filter_map(|(kind, key)| related.get(&key).map(|(page, at)| Relation { kind, customer: Self::at(page, *at) })).collect())
+    }
+    /// Consents by purpose, newest first.
+    async fn consents(&self, ctx: &Context<'_>) -> Result<Vec<Consent>> {
+        let consents = self.page.consents(session(ctx)).await?;
+        Ok(self.mine(&consents).iter().filter_map(|consent| session(ctx).tell(consent.state())).map(|(purpose, given, at)| Consent { purpose, given, at }).collect())
+    }
+    /// Who has looked at this customer, newest first, from the audit log; null where it may not be seen.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn seen_by(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Option<SeenByConnection>> {
+        let looks = audit::seen_by(session(ctx), self.row(), at_most(first, 20)?).await?;
+        let nodes = session(ctx).tell(looks).map(|looks| looks.into_iter().map(|look| Seen { at: look.at, actor: look.actor, fields: look.fields, level: look.level, purpose: look.purpose }).collect());
+        Ok(nodes.map(|nodes| SeenByConnection { nodes }))
+    }
+}
+
+impl Customer {
+    async fn entries(&self, ctx: &Context<'_>, limit: u64) -> Result<Vec<TimelineEntry>> {
+        let session = session(ctx);
+        let (page, mut entries) = (&self.page, Vec::new());
+        let words = |parts: [Option<String>; 3]| parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        for order in self.mine(&*page.orders(session, limit).await?) {
+            if let Some(Some(at)) = session.tell(order.ordered_at()) {
+                entries.push(TimelineEntry { at, kind: TimelineKind::Order, title: words([session.tell(order.number()), session.tell(order.status()).flatten(), None]) });
+            }
+        }
+        for contact in self.mine(&*page.contacts(session, limit).await?) {
+            if let Some(at) = session.tell(contact.at()) {
+                entries.push(TimelineEntry { at, kind: TimelineKind::Contact, title: words([session.tell(contact.channel()), None, None]) });
+            }
+        }
+        for ticket in self.mine(&*page.tickets(session, limit).await?) {
+            if let Some(Some(at)) = session.tell(ticket.opened_at()) {
+                entries.push(TimelineEntry { at, kind: TimelineKind::Ticket, title: words([session.tell(ticket.number()), session.tell(ticket.kind()).flatten(), session.tell(ticket.status()).flatten()]) });
+            }
+        }
+        let sources = page.sources(session).await?;
+        for record in self.mine(&*page.records(session, limit).await?) {
+            if let Some(lineage) = session.tell(record.lineage()) {
+                let system = sources.get(&lineage.source).map(|source| source.name.clone());
+                entries.push(TimelineEntry { at: lineage.imported_at, kind: TimelineKind::Import, title: words([system, Some(lineage.external_id), None]) });
+            }
+        }
+        entries.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.title.cmp(&b.title)));
+        entries.truncate(usize::try_from(limit).unwrap_or(100));
+        Ok(entries)
+    }
+}
+
+/// An industry of GB/T 4754-2017.
+#[derive(SimpleObject)]
+pub struct Industry {
+    /// Section and division: I65; null when not known yet.
+    code: Option<String>,
+    /// Its name; 待完善 (to be completed) when not known yet.
+    name: String,
+}
+
+impl Industry {
+    fn of(code: Option<String>) -> Self {
+        let name = code.as_deref().and_then(industry::name).unwrap_or(industry::UNKNOWN);
+        Self { name: name.to_owned(), code }
+    }
+}
+
+/// A user of the tenant.
+#[derive(SimpleObject)]
+pub struct User {
+    /// What they are called.
+    name: String,
+    /// Their department.
+    department: Option<String>,
+}
+
+impl User {
+    fn of(person: &entity::people::Person) -> Self {
+        Self { name: person.name.clone(), department: person.department.clone() }
+    }
+}
+
+/// 标签.
+#[derive(SimpleObject)]
+pub struct Tag {
+    name: String,
+    category: String,
+}
+
+/// An order.
+pub struct Order(order::Order);
+
+/// 订单.
+#[Object]
+impl Order {
+    /// 订单编号.
+    async fn number(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.number())
+    }
+    /// 金额, a decimal with two places: `"199.00"`.
+    async fn amount(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.amount_fen()).flatten().map(amount::yuan)
+    }
+    /// 下单时间.
+    async fn ordered_at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.0.ordered_at()).flatten()
+    }
+    /// 订单状态, in the words of the source.
+    async fn status(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.status()).flatten()
+    }
+    /// 商品.
+    async fn items(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.items()).flatten()
+    }
+}
+
+/// A contact record.
+pub struct Contact {
+    row: contact::Contact,
+    page: Arc<Page>,
+}
+
+/// 沟通记录.
+#[Object]
+impl Contact {
+    /// 沟通时间.
+    async fn at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.row.at())
+    }
+    /// 沟通方式.
+    async fn channel(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.row.channel())
+    }
+    /// 沟通内容.
+    async fn summary(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Summary>> {
+        Personal::of(self.row.summary(), view)
+    }
+    /// 跟进人.
+    async fn by(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        let Some(Some(user)) = session(ctx).tell(self.row.by()) else { return Ok(None) };
+        Ok(self.page.people(session(ctx)).await?.get(&user).map(|person| person.name.clone()))
+    }
+    /// 沟通结果.
+    async fn result(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.row.result()).flatten()
+    }
+}
+
+/// A ticket.
+pub struct Ticket(ticket::Ticket);
+
+/// 工单.
+#[Object]
+impl Ticket {
+    /// 工单号.
+    async fn number(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.number())
+    }
+    /// 问题类型.
+    #[graphql(name = "type")]
+    async fn kind(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.kind()).flatten()
+    }
+    /// 提交时间.
+    async fn opened_at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.0.opened_at()).flatten()
+    }
+    /// 问题描述.
+    async fn body(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Body>> {
+        Personal::of(self.0.body(), view)
+    }
+    /// 工单状态.
+    async fn status(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.status()).flatten()
+    }
+    /// 满意度, 1 to 5.
+    async fn satisfaction(&self, ctx: &Context<'_>) -> Option<i16> {
+        session(ctx).tell(self.0.satisfaction()).flatten()
+    }
+}
+
+/// What a timeline entry tells of.
+#[derive(async_graphql::Enum, Clone, Copy, PartialEq, Eq)]
+pub enum TimelineKind {
+    /// An order was placed.
+    Order,
+    /// Somebody spoke with the customer.
+    Contact,
+    /// A ticket was opened.
+    Ticket,
+    /// A source record was imported.
+    Import,
+}
+
+/// One thing that happened.
+#[derive(SimpleObject)]
+pub struct TimelineEntry {
+    at: DateTime<Utc>,
+    kind: TimelineKind,
+    title: String,
+}
+
+/// Where a source record came from.
+#[derive(SimpleObject)]
+pub struct Lineage {
+    /// The source system.
+    system: String,
+    /// What the source calls the row.
+    external_id: String,
+    /// When it was imported last.
+    imported_at: DateTime<Utc>,
+    /// The line of the file.
+    line: i32,
+}
+
+/// Why a golden value won.
+#[derive(SimpleObject)]
+pub struct Provenance {
+    /// The field, as the dictionary calls it.
+    field: String,
+    /// The source system whose value it is.
+    source: String,
+    /// The survivorship rule.
+    rule: String,
+}
+
+/// Completeness and quality.
+#[derive(SimpleObject)]
+pub struct Quality {
+    /// 0 to 100: 100 less 25 for a missing name or phone and 5 for a missing e-mail, address, industry or owner.
+    score: i16,
+    /// Share of ten fields that are filled, 0 to 100.
+    completeness: i16,
+    /// What is missing, as codes.
+    issues: Vec<String>,
+}
+
+/// A relation to another customer.
+#[derive(SimpleObject)]
+pub struct Relation {
+    kind: String,
+    customer: Customer,
+}
+
+/// A consent given or withdrawn.
+#[derive(SimpleObject)]
+pub struct Consent {
+    purpose: String,
+    given: bool,
+    at: DateTime<Utc>,
+}
+
+/// The newest looks.
+#[derive(SimpleObject)]
+pub struct SeenByConnection {
+    nodes: Vec<Seen>,
+}
+
+/// One look at a customer, from the audit log.
+#[derive(SimpleObject)]
+pub struct Seen {
+    at: DateTime<Utc>,
+    actor: String,
+    /// The personal fields.
+    fields: Vec<String>,
+    /// The most that was seen: clear, masked, withheld; open when nothing personal was asked for.
+    level: String,
+    purpose: Option<String>,
+}

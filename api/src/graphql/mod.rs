@@ -1,0 +1,32 @@
+//! The GraphQL schema. Resolvers are one line each: they name a field of a row, and the session decides, records, opens
+//! and masks.
+
+mod audit;
+mod connection;
+mod customer;
+mod dictionary;
+mod id;
+mod page;
+mod query;
+mod values;
+
+use std::sync::Arc;
+
+use async_graphql::{Context, EmptyMutation, EmptySubscription};
+use entity::Session;
+
+use crate::config::Limits;
+
+/// The schema's type.
+pub type Schema = async_graphql::Schema<query::Query, EmptyMutation, EmptySubscription>;
+
+/// Builds the schema. Deeper limits than ours are async-graphql's own, as a second wall.
+#[must_use]
+pub fn schema(limits: &Limits) -> Schema {
+    async_graphql::Schema::build(query::Query, EmptyMutation, EmptySubscription).limit_complexity(limits.complexity).limit_depth(limits.depth).disable_suggestions().finish()
+}
+
+/// The session of this request.
+fn session<'c>(ctx: &Context<'c>) -> &'c Arc<Session> {
+    ctx.data_unchecked::<Arc<Session>>()
+}

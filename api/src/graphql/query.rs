@@ -1,0 +1,281 @@
+//! The root of every query.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use entity::customer::{By, Cut, Filter, Order};
+use entity::{Error, import};
+
+use super::audit::Audit;
+use super::connection::{at_most, cost};
+use super::customer::Customer;
+use super::dictionary::{self, DictionaryEntry};
+use super::page::Page;
+use super::values::{Channel, CustomerType, Status, ValueTier};
+use super::{id, session};
+
+/// What can be asked.
+pub struct Query;
+
+/// What can be asked.
+#[Object]
+impl Query {
+    /// The caller, as the token and the tenant's policy have it.
+    async fn me(&self, ctx: &Context<'_>) -> Me {
+        let (session, principal) = (session(ctx), session(ctx).principal());
+        Me {
+            subject: principal.subject().to_owned(),
+            name: principal.name().to_owned(),
+            roles: principal.roles().to_vec(),
+            purpose: principal.purpose().map(str::to_owned),
+            policy_version: session.policy_version(),
+        }
+    }
+
+    /// One customer, or the one it was merged into. Null when it is missing, another tenant's or beyond reach: one and the
+    /// same answer.
+    async fn customer(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Customer>> {
+        let Some(key) = id::customer(&id) else { return Ok(None) };
+        let found = entity::customer::get(session(ctx), key).await?;
+        Ok(found.map(|customer| Customer::at(&Page::of(vec![customer]), 0)))
+    }
+
+    /// Customers that meet a filter, in order. Personal fields are neither filtered nor ordered by.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn customers(&self, ctx: &Context<'_>, filter: Option<CustomerFilter>, order_by: Option<CustomerOrder>, first: Option<i32>, after: Option<String>) -> Result<CustomerConnection> {
+        let filter: Filter = filter.unwrap_or_default().into();
+        let order = order_by.unwrap_or_default();
+        let after = after.map(|cursor| URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid("after: not a cursor".to_owned()))).transpose()?;
+        let backward = after.is_some();
+        let cut = Cut { first: at_most(first, 20)?, after, descending: order.direction == Direction::Desc };
+        let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut).await?;
+        let (customers, cursors): (Vec<_>, Vec<_>) = page.customers.into_iter().unzip();
+        let page_of = Page::of(customers);
+        let edges: Vec<CustomerEdge> = cursors.iter().enumerate().map(|(at, cursor)| CustomerEdge { cursor: URL_SAFE_NO_PAD.encode(cursor), node: Customer::at(&page_of, at) }).collect();
+        let page_info = PageInfo {
+            has_next_page: page.more,
+            has_previous_page: backward,
+            start_cursor: edges.first().map(|edge| edge.cursor.clone()),
+            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+        };
+        Ok(CustomerConnection { edges, page_info, page: page_of, filter })
+    }
+
+    /// Finds one customer by an exact value. Searching by phone or e-mail has a budget: at most five values that share a mask
+    /// in a day, sixty in an hour.
+    async fn find_customer(&self, ctx: &Context<'_>, by: FindBy) -> Result<Option<Customer>> {
+        let by = match by {
+            FindBy::Phone(phone) => By::Phone(phone),
+            FindBy::Email(email) => By::Email(email),
+            FindBy::Number(number) => By::Number(number),
+            FindBy::OrderNumber(number) => By::OrderNumber(number),
+        };
+        let found = entity::customer::find(session(ctx), by).await?;
+        Ok(found.map(|customer| Customer::at(&Page::of(vec![customer]), 0)))
+    }
+
+    /// Every governed field: what it is, how it is classified and masked.
+    async fn data_dictionary(&self) -> Vec<DictionaryEntry> {
+        dictionary::all()
+    }
+
+    /// The audit log.
+    async fn audit(&self) -> Audit {
+        Audit
+    }
+
+    /// Import reports, newest first. For those who may read them.
+    async fn imports(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Vec<ImportReport>> {
+        let reports = import::reports(session(ctx), at_most(first, 20)?).await?;
+        Ok(reports.into_iter().map(ImportReport::of).collect())
+    }
+}
+
+/// The caller.
+#[derive(SimpleObject)]
+struct Me {
+    subject: String,
+    name: String,
+    roles: Vec<String>,
+    /// What for, as declared by `X-Purpose` or the token.
+    purpose: Option<String>,
+    /// The policy version that decides this request.
+    policy_version: i32,
+}
+
+/// Which customers.
+#[derive(InputObject, Default)]
+struct CustomerFilter {
+    /// With this status.
+    status: Option<Status>,
+    /// Of this value tier.
+    value_tier: Option<ValueTier>,
+    /// From this channel.
+    channel: Option<Channel>,
+    /// Of this section (I) or division (I65).
+    industry: Option<String>,
+    /// Person or company.
+    #[graphql(name = "type")]
+    kind: Option<CustomerType>,
+    /// With this tag.
+    tag: Option<String>,
+    /// Looked after by the caller, or not.
+    mine: Option<bool>,
+    /// Changed at or after.
+    updated_since: Option<DateTime<Utc>>,
+}
+
+impl From<CustomerFilter> for Filter {
+    fn from(filter: CustomerFilter) -> Self {
+        Self {
+            status: filter.status.map(|status| policy::Status::from(status).code()),
+            value_tier: filter.value_tier.map(|tier| policy::ValueTier::from(tier).code()),
+            channel: filter.channel.map(|channel| policy::Channel::from(channel).code()),
+            industry: filter.industry,
+            customer_type: filter.kind.map(|kind| policy::CustomerType::from(kind).code()),
+            tag: filter.tag,
+            mine: filter.mine,
+            updated_since: filter.updated_since,
+        }
+    }
+}
+
+/// What customers are ordered by.
+#[derive(InputObject, Default)]
+struct CustomerOrder {
+    /// The field.
+    field: CustomerOrderField,
+    /// Up or down.
+    #[graphql(default)]
+    direction: Direction,
+}
+
+/// Fields that customers can be ordered by. None is personal.
+#[derive(Enum, Clone, Copy, Default, PartialEq, Eq)]
+enum CustomerOrderField {
+    /// By human number.
+    #[default]
+    Number,
+    /// By last change.
+    UpdatedAt,
+    /// By first follow-up; customers without one are left out.
+    FirstFollowUp,
+}
+
+impl From<CustomerOrderField> for Order {
+    fn from(field: CustomerOrderField) -> Self {
+        match field {
+            CustomerOrderField::Number => Self::Number,
+            CustomerOrderField::UpdatedAt => Self::UpdatedAt,
+            CustomerOrderField::FirstFollowUp => Self::FirstFollowUp,
+        }
+    }
+}
+
+/// Up or down.
+#[derive(Enum, Clone, Copy, Default, PartialEq, Eq)]
+enum Direction {
+    /// Smallest first.
+    #[default]
+    Asc,
+    /// Greatest first.
+    Desc,
+}
+
+/// By what one customer is found: exactly one.
+#[derive(OneofObject)]
+enum FindBy {
+    /// A mobile number, however written.
+    Phone(String),
+    /// An e-mail address.
+    Email(String),
+    /// The human number.
+    Number(String),
+    /// The number of an order.
+    OrderNumber(String),
+}
+
+/// A page of customers.
+struct CustomerConnection {
+    edges: Vec<CustomerEdge>,
+    page_info: PageInfo,
+    page: std::sync::Arc<Page>,
+    filter: Filter,
+}
+
+/// A page of customers.
+#[Object]
+impl CustomerConnection {
+    /// The customers with their cursors.
+    async fn edges(&self) -> &[CustomerEdge] {
+        &self.edges
+    }
+    /// The customers.
+    async fn nodes(&self) -> Vec<Customer> {
+        (0..self.page.customers.len()).map(|at| Customer::at(&self.page, at)).collect()
+    }
+    /// Whether there is more, and from where.
+    async fn page_info(&self) -> &PageInfo {
+        &self.page_info
+    }
+    /// How many meet the filter, of those within the caller's reach.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<u64> {
+        Ok(entity::customer::count(session(ctx), &self.filter).await?)
+    }
+}
+
+/// A customer of a page.
+#[derive(SimpleObject)]
+struct CustomerEdge {
+    /// Sealed; good for this caller and query only.
+    cursor: String,
+    node: Customer,
+}
+
+/// Whether there is more, and from where.
+#[derive(SimpleObject)]
+struct PageInfo {
+    has_next_page: bool,
+    has_previous_page: bool,
+    start_cursor: Option<String>,
+    end_cursor: Option<String>,
+}
+
+/// What became of a file.
+#[derive(SimpleObject)]
+struct ImportReport {
+    source: String,
+    file: String,
+    /// running, done or failed.
+    state: String,
+    started_at: DateTime<Utc>,
+    /// read = created + updated + unchanged + duplicate + rejected.
+    read: i32,
+    created: i32,
+    updated: i32,
+    unchanged: i32,
+    duplicate: i32,
+    rejected: i32,
+    /// Cells that could not be read; the rows were kept.
+    warnings: i32,
+}
+
+impl ImportReport {
+    fn of(report: import::Report) -> Self {
+        let counts = report.counts;
+        Self {
+            source: report.source,
+            file: report.file,
+            state: report.state,
+            started_at: report.started_at,
+            read: counts.read,
+            created: counts.created,
+            updated: counts.updated,
+            unchanged: counts.unchanged,
+            duplicate: counts.duplicate,
+            rejected: counts.rejected,
+            warnings: counts.warnings,
+        }
+    }
+}

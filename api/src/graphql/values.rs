@@ -1,0 +1,128 @@
+//! How values print. [`Personal`] is the single GraphQL type for personal data: it holds a guarded value and asks the
+//! session; there is nothing else in it that a resolver could return.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_graphql::parser::types::Field;
+use async_graphql::registry::{MetaType, MetaTypeId, Registry};
+use async_graphql::{ContextSelectionSet, Enum, OutputType, Positioned, ServerError, ServerResult, Value};
+use entity::{Guarded, Session};
+use policy::Pii;
+
+/// A personal value on its way out.
+pub struct Personal<K>(Guarded<K>, View);
+
+/// What a caller asks for. Masked unless asked otherwise.
+#[derive(Enum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// The mask: 138****5678.
+    #[default]
+    Masked,
+    /// The value, where policy and purpose allow; else the mask. The log keeps that it was seen.
+    Clear,
+}
+
+impl<K: Pii> Personal<K> {
+    /// Wraps a guarded value; `None` stays none.
+    pub fn of(value: Option<Guarded<K>>, view: View) -> Option<Self> {
+        value.map(|value| Self(value, view))
+    }
+
+    fn name() -> String {
+        let key = K::FIELD.entry().key;
+        let word = key.rsplit('.').next().unwrap_or(key);
+        word[..1].to_uppercase() + &word[1..]
+    }
+}
+
+impl<K: Pii> OutputType for Personal<K> {
+    fn type_name() -> Cow<'static, str> {
+        Cow::Owned(Self::name())
+    }
+
+    /// Nullable: who may not see it gets null, not an error.
+    fn qualified_type_name() -> String {
+        Self::name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_output_type::<Self, _>(MetaTypeId::Scalar, |_| {
+            let entry = K::FIELD.entry();
+            MetaType::Scalar {
+                name: Self::name(),
+                description: Some(format!("{} · {} ({}). Personal, class {}; masked as `{}`; null where it may not be seen.", entry.zh, entry.en, entry.shape, entry.class.word(), K::FIELD.masked(entry.example))),
+                is_valid: None,
+                visible: None,
+                inaccessible: false,
+                tags: vec![],
+                specified_by_url: None,
+                directive_invocations: vec![],
+                requires_scopes: vec![],
+            }
+        })
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let session = ctx.data::<Arc<Session>>().map_err(|error| error.into_server_error(field.pos))?;
+        let view = if self.1 == View::Clear { policy::View::Clear } else { policy::View::Masked };
+        match session.show(&self.0, view) {
+            Ok(shown) => Ok(shown.map_or(Value::Null, Value::String)),
+            Err(problem) => Err(ServerError { source: Some(Arc::new(problem)), ..ServerError::new("unreadable", Some(field.pos)) }),
+        }
+    }
+}
+
+/// 客户类型: person or company.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "policy::CustomerType")]
+pub enum CustomerType {
+    /// 个人.
+    Person,
+    /// 企业.
+    Company,
+}
+
+/// 客户状态: where a customer stands.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "policy::Status")]
+pub enum Status {
+    /// 潜在客户.
+    Prospect,
+    /// 成交客户.
+    Won,
+    /// 流失客户.
+    Lost,
+}
+
+/// 客户价值等级: how much a customer is worth.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "policy::ValueTier")]
+pub enum ValueTier {
+    /// 高.
+    High,
+    /// 中.
+    Medium,
+    /// 低.
+    Low,
+}
+
+/// 来源渠道: where a customer first came from.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "policy::Channel")]
+pub enum Channel {
+    /// 官网.
+    Website,
+    /// 门店.
+    Shop,
+    /// 电商平台.
+    Ecommerce,
+    /// 推荐/转介绍.
+    Referral,
+    /// 展会.
+    Exhibition,
+    /// 官网搜索.
+    Search,
+    /// 电话营销.
+    Telesales,
+}

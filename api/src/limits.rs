@@ -1,0 +1,184 @@
+//! What a document may cost, checked before anything runs: first by a plain scan of its tokens, which no nesting can hurt,
+//! then over the parsed document with its fragments expanded.
+
+use std::collections::HashSet;
+
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, Selection, SelectionSet};
+
+use crate::config::Limits;
+
+/// The names in a document, for telling names from values in messages.
+///
+/// # Errors
+/// The limit that the document exceeds.
+pub fn scan<'d>(document: &'d str, limits: &Limits) -> Result<HashSet<&'d str>, String> {
+    let bytes = document.as_bytes();
+    let (mut i, mut tokens, mut nesting) = (0, 0, 0_usize);
+    let mut names = HashSet::new();
+    while i < bytes.len() {
+        let start = i;
+        match bytes[i] {
+            b'#' => {
+                while i < bytes.len() && bytes[i] != b'\n' {
+                    i += 1;
+                }
+                continue;
+            }
+            b' ' | b'\t' | b'\r' | b'\n' | b',' => {
+                i += 1;
+                continue;
+            }
+            b'"' if document[i..].starts_with("\"\"\"") => i = document[i + 3..].find("\"\"\"").map_or(bytes.len(), |end| i + 6 + end),
+            b'"' => {
+                i += 1;
+                while i < bytes.len() && bytes[i] != b'"' && bytes[i] != b'\n' {
+                    i += if bytes[i] == b'\\' { 2 } else { 1 };
+                }
+                i += 1;
+            }
+            b'{' | b'[' | b'(' => {
+                nesting += 1;
+                if nesting > limits.depth * 3 {
+                    return Err(format!("the document nests more than {} levels", limits.depth));
+                }
+                i += 1;
+            }
+            b'}' | b']' | b')' => {
+                nesting = nesting.saturating_sub(1);
+                i += 1;
+            }
+            b if b.is_ascii_alphabetic() || b == b'_' => {
+                while i < bytes.len() && (bytes[i].is_ascii_alphanumeric() || bytes[i] == b'_') {
+                    i += 1;
+                }
+                names.insert(&document[start..i]);
+            }
+            _ => {
+                i += 1;
+                while i < bytes.len() && !document.is_char_boundary(i) {
+                    i += 1;
+                }
+            }
+        }
+        tokens += 1;
+        if tokens > limits.tokens {
+            return Err(format!("the document has more than {} tokens", limits.tokens));
+        }
+    }
+    Ok(names)
+}
+
+/// What was counted of one operation, fragments expanded.
+#[derive(Default)]
+struct Spent {
+    aliases: usize,
+    directives: usize,
+    spreads: usize,
+    root_fields: usize,
+}
+
+/// Checks every operation of a parsed document.
+///
+/// # Errors
+/// The limit that an operation exceeds, or a circle of fragments.
+pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), String> {
+    let operations: Vec<&OperationDefinition> = match &document.operations {
+        DocumentOperations::Single(one) => vec![&one.node],
+        DocumentOperations::Multiple(many) => many.values().map(|one| &one.node).collect(),
+    };
+    for operation in operations {
+        let mut spent = Spent { directives: operation.directives.len(), ..Spent::default() };
+        walk(document, &operation.selection_set.node, limits, &mut spent, &mut Vec::new(), 1, true)?;
+    }
+    Ok(())
+}
+
+fn walk<'d>(document: &'d ExecutableDocument, set: &'d SelectionSet, limits: &Limits, spent: &mut Spent, inside: &mut Vec<&'d str>, depth: usize, root: bool) -> Result<(), String> {
+    if depth > limits.depth {
+        return Err(format!("the query nests more than {} levels", limits.depth));
+    }
+    for selection in &set.items {
+        match &selection.node {
+            Selection::Field(field) => {
+                spent.aliases += usize::from(field.node.alias.is_some());
+                spent.directives += field.node.directives.len();
+                spent.root_fields += usize::from(root);
+                walk(document, &field.node.selection_set.node, limits, spent, inside, depth + 1, false)?;
+            }
+            Selection::InlineFragment(fragment) => {
+                spent.directives += fragment.node.directives.len();
+                spent.spreads += 1;
+                over(spent, limits)?;
+                walk(document, &fragment.node.selection_set.node, limits, spent, inside, depth, root)?;
+            }
+            Selection::FragmentSpread(spread) => {
+                let name = spread.node.fragment_name.node.as_str();
+                spent.directives += spread.node.directives.len();
+                spent.spreads += 1;
+                over(spent, limits)?;
+                if inside.contains(&name) {
+                    return Err("fragments form a circle".to_owned());
+                }
+                if let Some(fragment) = document.fragments.get(name) {
+                    inside.push(name);
+                    walk(document, &fragment.node.selection_set.node, limits, spent, inside, depth, root)?;
+                    inside.pop();
+                }
+            }
+        }
+        over(spent, limits)?;
+    }
+    Ok(())
+}
+
+fn over(spent: &Spent, limits: &Limits) -> Result<(), String> {
+    for (count, most, what) in [
+        (spent.aliases, limits.aliases, "aliases"),
+        (spent.directives, limits.directives, "directives"),
+        (spent.spreads, limits.spreads, "fragments"),
+        (spent.root_fields, limits.root_fields, "root fields"),
+    ] {
+        if count > most {
+            return Err(format!("the query has more than {most} {what}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::parser::parse_query;
+
+    fn verdict(document: &str) -> Result<(), String> {
+        let limits = Limits::default();
+        scan(document, &limits)?;
+        check(&parse_query(document).map_err(|e| e.to_string())?, &limits)
+    }
+
+    #[test]
+    fn abusive_documents_are_refused() {
+        assert!(verdict("{ me { subject } }").is_ok());
+        let deep = format!("{}x{}", "{a".repeat(3_000), "}".repeat(3_000));
+        assert!(verdict(&deep).unwrap_err().contains("nests"));
+        let nested = format!("{}x{}", "{a".repeat(20), "}".repeat(20));
+        assert!(verdict(&nested).unwrap_err().contains("nests"));
+        let aliases: String = (0..40).map(|i| format!("a{i}: subject ")).collect();
+        assert!(verdict(&format!("{{ me {{ {aliases} }} }}")).unwrap_err().contains("aliases"));
+        let wide: String = (0..40).map(|i| format!("f{i} ")).collect();
+        assert!(verdict(&format!("{{ {wide} }}")).unwrap_err().contains("root fields"));
+        assert!(verdict(&"a ".repeat(3_000)).unwrap_err().contains("tokens"));
+        assert!(verdict("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }").unwrap_err().contains("circle"));
+        // 2^20 spreads in a few lines
+        let bomb: String = (0..20).map(|i| format!("fragment F{i} on Query {{ ...F{} ...F{} }} ", i + 1, i + 1)).collect();
+        assert!(verdict(&format!("{{ ...F0 }} {bomb} fragment F20 on Query {{ __typename }}")).is_err());
+        let directives = "@skip(if: false) ".repeat(60);
+        assert!(verdict(&format!("{{ me {directives} {{ subject }} }}")).unwrap_err().contains("directives"));
+    }
+
+    #[test]
+    fn strings_are_no_names() {
+        let names = scan("{ find(phone: \"secret 13812345678\") { \"\"\"block\"\"\" name } }", &Limits::default()).unwrap();
+        assert!(names.contains("phone") && names.contains("name") && !names.contains("secret") && !names.contains("block"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Intake on the bundled sample and on files that are not as they should be.
+
+use std::path::Path;
+
+use api::intake::{self, File, Report};
+use tests::{Engine, Home, homes, program, score};
+
+async fn import(home: &Home, tenant: &str, source: &str, name: &str, bytes: &[u8]) -> Result<Report, String> {
+    let tenant = home.house.tenant(tenant).await.unwrap();
+    let steward = home.house.operator(tenant.id, "test", "steward", Some("data_quality"));
+    intake::run(&home.house, &steward, &[File { source, name: name.to_owned(), bytes: bytes.into() }], &mut |_| {}).await.map_err(|stop| stop.to_string())
+}
+
+const SALES: &[u8] = include_bytes!("../../api/demo/acme/sales_ledger.csv");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_scores_as_it_should() {
+    for home in homes().await {
+        let out = home.config.data_dir.join("result.csv");
+        let mut arguments = vec!["rows", "--tenant", "acme", "--profile", "development", "--out", out.to_str().unwrap(), "--data-dir", home.config.data_dir.to_str().unwrap()];
+        let url = home.config.url();
+        arguments.extend(["--database-url", &url]);
+        let output = program(&arguments).output();
+        assert!(output.status.success(), "{output:?}");
+        let score = score::score(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/acme_truth.csv"), &out);
+        assert_eq!(score.rows, 5_204);
+        assert!(score.rejection_f1 >= 0.99 && score.right_reason >= 0.98, "{score:?}");
+        assert!(score.linking_f1 >= 0.985 && score.over_merged <= 8, "{score:?}");
+        assert!(score.exhibition_f1 > 0.999, "{score:?}");
+        for (field, exact) in &score.standardised {
+            assert!(*exact >= 0.95, "{field}: {score:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_file_again_changes_nothing_and_a_corrected_row_only_itself() {
+    for home in homes().await {
+        let before = home.tenant("acme").persona("bi").query("{ customers(first: 1) { totalCount } }").await;
+        let again = import(&home, "acme", "sales", "sales_ledger.csv", SALES).await.unwrap();
+        let counts = again.files[0].counts;
+        assert_eq!((counts.created, counts.updated, counts.unchanged + counts.duplicate), (0, 0, counts.read - counts.rejected));
+        assert_eq!((again.linked.created, again.linked.updated, again.linked.merged), (0, 0, 0));
+        let after = home.tenant("acme").persona("bi").query("{ customers(first: 1) { totalCount } }").await;
+        assert_eq!(before.data(), after.data());
+        // Row 20 was rejected for a digit too many; mended, it alone is new.
+        let mended = String::from_utf8(SALES.to_vec()).unwrap().replace("136193389441", "13619338944");
+        let mended = import(&home, "acme", "sales", "sales_ledger.csv", mended.as_bytes()).await.unwrap();
+        assert_eq!((mended.files[0].counts.created, mended.files[0].counts.updated), (1, 0));
+        // A changed status is an update of one record and one customer.
+        let changed = String::from_utf8(SALES.to_vec()).unwrap().replacen("潜在客户", "流失客户", 1);
+        let changed = import(&home, "acme", "sales", "sales_ledger.csv", changed.as_bytes()).await.unwrap();
+        assert_eq!((changed.files[0].counts.created, changed.files[0].counts.updated, changed.linked.updated), (0, 1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_persons_records_from_many_systems_are_one_customer() {
+    for home in homes().await {
+        let sales = "序号,客户姓名,手机,邮箱,公司,客户状态,负责人\n90001,欧阳测试,+86 138-1234-5670,TEST.O@Example.com,测试有限公司,成交客户,李经理\n";
+        let ecom = "订单编号,买家昵称,收货人手机,邮箱,商品名称,数量,实付金额,下单时间,收货地址,订单状态,买家留言\nX1,欧阳测式,１３８１２３４５６７０,,茶杯,2,\"¥1,020.50\",2026-01-02 10:00:00,浙江杭州西湖区文三路1号,交易成功,\nX2,tb123,,test.o@example.com,茶壶,1,9.90,2026-01-03,,交易成功,\n";
+        let first = import(&home, "globex", "sales", "a.csv", sales.as_bytes()).await.unwrap();
+        assert_eq!((first.linked.created, first.files[0].counts.created), (1, 1));
+        let second = import(&home, "globex", "ecom", "b.csv", ecom.as_bytes()).await.unwrap();
+        assert_eq!(second.files[0].counts.created, 2);
+        let answer = home.tenant("globex").persona("sales").purpose("sales_follow_up").query("{ findCustomer(by: {phone: \"13812345670\"}) { name(view: CLEAR) address(view: CLEAR) orders(first: 5) { totalCount nodes { number amount items } } sources { system externalId line } } }").await;
+        let customer = &answer.data()["findCustomer"];
+        assert_eq!(customer["name"], "欧阳测试", "equally frequent, so the more trusted source");
+        assert_eq!(customer["address"], "浙江省|杭州市|西湖区|文三路1号");
+        assert_eq!((&customer["orders"]["totalCount"], &customer["orders"]["nodes"][0]["amount"]), (&serde_json::json!(1), &serde_json::json!("1020.50")), "{customer}");
+        assert_eq!(customer["sources"].as_array().unwrap().len(), 2);
+        // The second order names nobody: e-mail alone does not link a nickname to a person of another name... but none is given.
+        let log = home.tenant("globex").persona("auditor").query("{ audit { events(filter: {operation: \"Import.batch\"}, first: 2) { nodes { body } } } }").await;
+        assert!(!log.data().to_string().contains("13812345670"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_files_are_refused_whole_in_one_line() {
+    let home = Home::of(Engine::Sqlite).await;
+    for (bytes, word) in [
+        (&b"\xff\xff\xff\xff,\xff"[..], "neither UTF-8 nor GB18030"),
+        (b"PK\x03\x04 spreadsheet", "spreadsheet"),
+        (b"", "empty"),
+        ("姓名,电话\n张三,13812345678\n".as_bytes(), "header"),
+        ("序号,客户姓名,备注\n1,张三,13812345678\n".as_bytes(), "column '手机'"),
+    ] {
+        let problem = import(&home, "acme", "sales", "bad.csv", bytes).await.unwrap_err();
+        assert!(problem.contains(word) && problem.contains("bad.csv") && !problem.contains("13812345678") && !problem.contains("张三"), "{problem}");
+    }
+    let problem = import(&home, "acme", "crm", "x.csv", b"").await.unwrap_err();
+    assert!(problem.contains("sales, shop, ticket, ecom"), "{problem}");
+    let reports = home.tenant("acme").persona("steward").query("{ imports { file state } }").await;
+    assert!(!reports.data().to_string().contains("bad.csv"), "nothing half-written");
+    let tenant = home.house.tenant("acme").await.unwrap();
+    let bi = home.house.operator(tenant.id, "test", "bi", None);
+    let denied = intake::run(&home.house, &bi, &[File { source: "sales", name: "sales.csv".into(), bytes: SALES.into() }], &mut |_| {}).await;
+    assert!(denied.unwrap_err().to_string().contains("not permitted"));
+}

@@ -1,0 +1,10 @@
+//! Every integration test, in one program.
+
+mod audit;
+mod generated;
+mod intake;
+mod over_http;
+mod personas;
+mod refused;
+mod stored;
+mod terminal;

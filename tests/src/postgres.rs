@@ -1,0 +1,77 @@
+//! A throw-away PostgreSQL cluster of this process, on a socket of its own. Never one that is found, never as root.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use super::Raw;
+
+struct Cluster {
+    dir: PathBuf,
+    port: u16,
+    _keeper: Child,
+}
+
+static PROGRAMS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
+    debian.chain(on_path).find(|dir| dir.join("initdb").exists() && dir.join("postgres").exists())
+});
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(start);
+static CREATING: LazyLock<tokio::sync::Mutex<()>> = LazyLock::new(tokio::sync::Mutex::default);
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+pub fn installed() -> bool {
+    PROGRAMS.is_some()
+}
+
+/// A shell command as a user that PostgreSQL runs under.
+fn unprivileged(script: &str) -> Command {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let mut command = if root { Command::new("setpriv") } else { Command::new("sh") };
+    if root {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
+    }
+    command.args(["-c", script]);
+    command
+}
+
+fn start() -> Cluster {
+    let bin = PROGRAMS.as_ref().unwrap();
+    // Below /tmp whatever TMPDIR says: a socket's path must be short, and its user must reach it.
+    let dir = PathBuf::from(format!("/tmp/panorama-test-{}", std::process::id()));
+    let port = u16::try_from(20_000 + std::process::id() % 20_000).unwrap();
+    let made = unprivileged(&format!("umask 077; mkdir {d} && LC_ALL=C {b}/initdb -D {d}/data -U root_of_tests -A trust -E UTF8 --no-sync >{d}/initdb.log 2>&1", d = dir.display(), b = bin.display()));
+    assert!(run(made), "initdb failed; see {}/initdb.log", dir.display());
+    // The keeper ends the cluster and removes it when this process, at the other end of its standard input, is gone.
+    let keeper = format!(
+        "chmod 711 {d}; {b}/postgres -D {d}/data -k {d} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 >{d}/log 2>&1 & read _; kill -INT $!; wait $!; rm -rf {d}",
+        d = dir.display(),
+        b = bin.display()
+    );
+    let child = unprivileged(&keeper).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    for _ in 0..200 {
+        if run(unprivileged(&format!("{}/psql -h 127.0.0.1 -p {port} -U root_of_tests -d postgres -qc 'CREATE ROLE panorama LOGIN' >/dev/null 2>&1", bin.display()))) {
+            return Cluster { dir, port, _keeper: child };
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("PostgreSQL did not start; see {}", Path::new(&dir).join("log").display());
+}
+
+fn run(mut command: Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Makes a database owned by a plain user, perhaps as a copy of another, and returns its URL.
+pub async fn create(template: Option<&str>) -> String {
+    let cluster = tokio::task::spawn_blocking(|| &*CLUSTER).await.unwrap();
+    let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let _one_at_a_time = CREATING.lock().await;
+    let raw = Raw::connect(&format!("postgres://root_of_tests@127.0.0.1:{}/postgres", cluster.port)).await;
+    let from = template.map(|template| format!(" TEMPLATE {template}")).unwrap_or_default();
+    raw.run(&format!("CREATE DATABASE {name} OWNER panorama{from}")).await.unwrap_or_else(|error| panic!("{error}; see {}", cluster.dir.display()));
+    format!("postgres://panorama@127.0.0.1:{}/{name}", cluster.port)
+}
