@@ -40,7 +40,7 @@ struct Claims {
 pub struct Issuer {
     sign: EncodingKey,
     verify: DecodingKey,
-    issuer: String,
+    name: String,
     audience: String,
 }
 
@@ -55,7 +55,7 @@ impl Issuer {
         Ok(Self {
             sign: EncodingKey::from_ed_der(der.as_bytes()),
             verify: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
-            issuer: issuer.to_owned(),
+            name: issuer.to_owned(),
             audience: audience.to_owned(),
         })
     }
@@ -67,7 +67,7 @@ impl Issuer {
     pub fn issue(&self, tenant: TenantId, subject: &str, purpose: Option<&str>, lasts: Duration) -> Result<String, Stop> {
         let now = clock::now();
         let claims = Claims {
-            iss: self.issuer.clone(),
+            iss: self.name.clone(),
             aud: self.audience.clone(),
             sub: subject.to_owned(),
             tenant: tenant.0,
@@ -81,7 +81,7 @@ impl Issuer {
 
     fn verify(&self, token: &str) -> Option<Claims> {
         let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_issuer(&[&self.issuer]);
+        validation.set_issuer(&[&self.name]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = 30;
@@ -150,7 +150,8 @@ mod tests {
         let payload = good.split('.').nth(1).unwrap();
         assert!(ours.verify(&format!("eyJhbGciOiJub25lIn0.{payload}.")).is_none());
         let public = SigningKey::from_bytes(&[1; 32]).verifying_key();
-        let claims: serde_json::Value = serde_json::json!({"iss": "panorama", "aud": "panorama", "sub": "li", "tenant": tenant.0, "jti": "x", "iat": 0, "exp": 9_999_999_999_i64});
+        let claims: serde_json::Value =
+            serde_json::json!({"iss": "panorama", "aud": "panorama", "sub": "li", "tenant": tenant.0, "jti": "x", "iat": 0, "exp": 9_999_999_999_i64});
         let forged = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(public.as_bytes())).unwrap();
         assert!(ours.verify(&forged).is_none());
         for cut in 0..good.len() {

@@ -73,7 +73,18 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 256 * 1024, tokens: 2_000, depth: 15, aliases: 30, root_fields: 20, directives: 50, spreads: 1_000, complexity: 20_000, seconds: 10, rate: 200 }
+        Self {
+            body: 256 * 1024,
+            tokens: 2_000,
+            depth: 15,
+            aliases: 30,
+            root_fields: 20,
+            directives: 50,
+            spreads: 1_000,
+            complexity: 20_000,
+            seconds: 10,
+            rate: 200,
+        }
     }
 }
 

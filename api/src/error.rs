@@ -1,7 +1,6 @@
 //! Errors become answers here and nowhere else: one line on the terminal, a coded error over GraphQL. What is not known
 //! to be harmless is not said; the log has it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_graphql::{Response, ServerError};
@@ -39,6 +38,7 @@ impl From<entity::Error> for Stop {
                     ("no such table", "the database has no tables; run `panorama migrate`"),
                     ("locked", "the database is in use by another process; stop that first"),
                     ("authentication failed", "PostgreSQL refuses this user and password; check --database-url"),
+                    ("imed out", "the database does not answer; check --database-url and that it runs"),
                     ("onnection refused", "PostgreSQL does not answer; check --database-url and that it runs"),
                 ];
                 let known = remedy.iter().find(|(sign, _)| text.contains(sign)).map(|(_, line)| (*line).to_owned());
@@ -78,8 +78,11 @@ impl From<entity::vault::BadKek> for Stop {
 /// A code that clients may rely on.
 pub type Code = &'static str;
 
+/// Names that messages may quote: those of the schema, and those that stand in the document as names.
+pub type Names<'n> = std::collections::HashSet<&'n str>;
+
 /// Makes the errors of an answer fit to leave: a code, a harmless message, at most ten of them.
-pub fn finish(response: &mut Response, document_names: &HashSet<&str>, request: &str) {
+pub fn finish(response: &mut Response, document_names: &Names<'_>, request: &str) {
     response.errors.truncate(10);
     for error in &mut response.errors {
         let (code, message) = judge(error, document_names, request);
@@ -89,7 +92,7 @@ pub fn finish(response: &mut Response, document_names: &HashSet<&str>, request: 
     }
 }
 
-fn judge(error: &ServerError, names: &HashSet<&str>, request: &str) -> (Code, String) {
+fn judge(error: &ServerError, names: &Names<'_>, request: &str) -> (Code, String) {
     if let Some(problem) = error.source::<entity::Error>() {
         return of_entity(problem, request);
     }
@@ -119,7 +122,9 @@ fn of_entity(problem: &entity::Error, request: &str) -> (Code, String) {
         entity::Error::Denied => ("FORBIDDEN", "not permitted".to_owned()),
         entity::Error::NotFound => ("NOT_FOUND", "not found".to_owned()),
         entity::Error::Invalid(message) => ("BAD_USER_INPUT", message.clone()),
-        entity::Error::SearchBudget => ("SEARCH_BUDGET_EXCEEDED", "too many different values were searched for; try again tomorrow, or ask the data steward".to_owned()),
+        entity::Error::SearchBudget => {
+            ("SEARCH_BUDGET_EXCEEDED", "too many different values were searched for; try again tomorrow, or ask the data steward".to_owned())
+        }
         other => {
             tracing::error!(request, error = %other, "failed");
             internal(request)
@@ -143,17 +148,24 @@ impl std::fmt::Display for Refused {
 
 /// A validation message may quote what the client sent, and that may be personal: only names that stand in the document
 /// as names are kept.
-fn unquoted(message: &str, names: &HashSet<&str>) -> String {
+fn unquoted(message: &str, names: &Names<'_>) -> String {
     let mut out = String::with_capacity(message.len());
     for (i, part) in message.split('"').enumerate() {
-        let harmless = i % 2 == 0 || names.contains(part) || part.split(['[', ']', '!']).all(|word| word.is_empty() || names.contains(word) || SCALARS.contains(&word));
+        let harmless =
+            i % 2 == 0 || names.contains(part) || part.split(['[', ']', '!']).all(|word| word.is_empty() || names.contains(word) || SCALARS.contains(&word));
         if i > 0 {
             out.push('"');
         }
         out.push_str(if harmless { part } else { "…" });
     }
     // Values that stand without quotes: keep words of the message's own alphabet only.
-    out.chars().map(|c| if c.is_ascii() || c == '…' { c } else { '?' }).collect::<String>().split(' ').map(|word| if word.bytes().filter(u8::is_ascii_digit).count() > 3 { "…" } else { word }).collect::<Vec<_>>().join(" ")
+    out.chars()
+        .map(|c| if c.is_ascii() || c == '…' { c } else { '?' })
+        .collect::<String>()
+        .split(' ')
+        .map(|word| if word.bytes().filter(u8::is_ascii_digit).count() > 3 { "…" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 const SCALARS: [&str; 6] = ["ID", "Int", "String", "Boolean", "Float", "DateTime"];
@@ -161,6 +173,7 @@ const SCALARS: [&str; 6] = ["ID", "Int", "String", "Boolean", "Float", "DateTime
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn messages_keep_names_and_lose_values() {

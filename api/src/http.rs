@@ -49,14 +49,8 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
     let rate = NonZeroU32::new(config.limits.rate.max(1)).unwrap_or(NonZeroU32::MIN);
     let schema = graphql::schema(&config.limits);
     let names = schema.sdl().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned).collect();
-    let shared = web::Data::new(Shared {
-        house,
-        issuer,
-        schema,
-        names,
-        limits: config.limits.clone(),
-        rate: DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)),
-    });
+    let shared =
+        web::Data::new(Shared { house, issuer, schema, names, limits: config.limits.clone(), rate: DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)) });
     let body = config.limits.body;
     let factory = move || {
         App::new()
@@ -143,10 +137,20 @@ async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web:
     };
     let value: Value = match serde_json::from_slice(&bytes) {
         Ok(value) => value,
-        Err(problem) => return exchange.refuse(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", &format!("the body is not JSON at line {}, column {}", problem.line(), problem.column())),
+        Err(problem) => {
+            return exchange.refuse(
+                StatusCode::BAD_REQUEST,
+                "BAD_USER_INPUT",
+                &format!("the body is not JSON at line {}, column {}", problem.line(), problem.column()),
+            );
+        }
     };
     let Ok(body) = serde_json::from_value::<Body>(value) else {
-        return exchange.refuse(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", "the body is an object with a string `query`, and perhaps `operationName` and an object `variables`");
+        return exchange.refuse(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "BAD_USER_INPUT",
+            "the body is an object with a string `query`, and perhaps `operationName` and an object `variables`",
+        );
     };
     execute(&exchange, &shared, &principal, body).await
 }
@@ -188,27 +192,36 @@ async fn execute(exchange: &Exchange, shared: &Shared, principal: &Arc<Principal
         return too_much(&message);
     }
     let variables = Value::Object(body.variables.unwrap_or_default());
-    let operation = Operation::new("query", operation_name(&body.operation_name, &document)).of_document(&body.query, variables.to_string().into_bytes()).in_request(&exchange.id);
+    let operation = Operation::new("query", operation_name(body.operation_name.as_ref(), &document))
+        .of_document(&body.query, variables.to_string().into_bytes())
+        .in_request(&exchange.id);
     let mut request = Request::new("").variables(Variables::from_json(variables));
     request.operation_name = body.operation_name;
     request.set_parsed_query(document);
     let run = Session::run(&shared.house, principal, operation, async |session| {
         let response = shared.schema.execute(request.data(Arc::clone(&session))).await;
-        let disclosure: Vec<Value> = session.disclosure().into_iter().map(|(field, [clear, masked, withheld])| json!({ "field": field, "clear": clear, "masked": masked, "withheld": withheld })).collect();
+        let disclosure: Vec<Value> = session
+            .disclosure()
+            .into_iter()
+            .map(|(field, [clear, masked, withheld])| json!({ "field": field, "clear": clear, "masked": masked, "withheld": withheld }))
+            .collect();
         (response, disclosure)
     });
     match tokio::time::timeout(Duration::from_secs(shared.limits.seconds), run).await {
         Err(_) => exchange.refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the query took too long; ask for less at once"),
         Ok(Err(unaccounted)) => withheld(exchange, &unaccounted),
-        Ok(Ok((response, disclosure))) => finish(exchange, response, disclosure, &names),
+        Ok(Ok((response, disclosure))) => finish(exchange, response, &disclosure, &names),
     }
 }
 
 /// What the log calls the operation.
-fn operation_name(asked: &Option<String>, document: &async_graphql::parser::types::ExecutableDocument) -> String {
+fn operation_name(asked: Option<&String>, document: &async_graphql::parser::types::ExecutableDocument) -> String {
     use async_graphql::parser::types::DocumentOperations::{Multiple, Single};
     let known = match &document.operations {
-        Multiple(named) => asked.as_ref().filter(|name| named.contains_key(name.as_str())).cloned().or_else(|| if named.len() == 1 { named.keys().next().map(ToString::to_string) } else { None }),
+        Multiple(named) => asked
+            .filter(|name| named.contains_key(name.as_str()))
+            .cloned()
+            .or_else(|| if named.len() == 1 { named.keys().next().map(ToString::to_string) } else { None }),
         Single(_) => None,
     };
     known.unwrap_or_else(|| "anonymous".to_owned())
@@ -220,7 +233,7 @@ fn withheld(exchange: &Exchange, unaccounted: &Unaccounted) -> HttpResponse {
     exchange.refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the answer cannot be given, because the access cannot be recorded; try again")
 }
 
-fn finish(exchange: &Exchange, mut response: Response, disclosure: Vec<Value>, names: &HashSet<&str>) -> HttpResponse {
+fn finish(exchange: &Exchange, mut response: Response, disclosure: &[Value], names: &error::Names<'_>) -> HttpResponse {
     error::finish(&mut response, names, &exchange.id);
     let unexecuted = !response.errors.is_empty() && response.data == async_graphql::Value::Null && response.errors.iter().all(|error| error.path.is_empty());
     if unexecuted {
@@ -248,7 +261,13 @@ fn accepted(accept: Option<&HeaderValue>) -> Option<&'static str> {
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let precision = if name == media { 3 } else if name == "application/*" { 2 } else { usize::from(name == "*/*") };
+            let precision = if name == media {
+                3
+            } else if name == "application/*" {
+                2
+            } else {
+                usize::from(name == "*/*")
+            };
             let q = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
             if precision > precise {
                 (best, precise) = (q, precision);
@@ -257,7 +276,13 @@ fn accepted(accept: Option<&HeaderValue>) -> Option<&'static str> {
         best
     };
     let (ours, plain) = (quality(GRAPHQL_JSON), quality(JSON));
-    if ours > 0.0 && ours >= plain { Some(GRAPHQL_JSON) } else if plain > 0.0 { Some(JSON) } else { None }
+    if ours > 0.0 && ours >= plain {
+        Some(GRAPHQL_JSON)
+    } else if plain > 0.0 {
+        Some(JSON)
+    } else {
+        None
+    }
 }
 
 fn is_json(content: Option<&HeaderValue>) -> bool {

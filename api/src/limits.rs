@@ -93,7 +93,15 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), Strin
     Ok(())
 }
 
-fn walk<'d>(document: &'d ExecutableDocument, set: &'d SelectionSet, limits: &Limits, spent: &mut Spent, inside: &mut Vec<&'d str>, depth: usize, root: bool) -> Result<(), String> {
+fn walk<'d>(
+    document: &'d ExecutableDocument,
+    set: &'d SelectionSet,
+    limits: &Limits,
+    spent: &mut Spent,
+    inside: &mut Vec<&'d str>,
+    depth: usize,
+    root: bool,
+) -> Result<(), String> {
     if depth > limits.depth {
         return Err(format!("the query nests more than {} levels", limits.depth));
     }
@@ -163,14 +171,14 @@ mod tests {
         assert!(verdict(&deep).unwrap_err().contains("nests"));
         let nested = format!("{}x{}", "{a".repeat(20), "}".repeat(20));
         assert!(verdict(&nested).unwrap_err().contains("nests"));
-        let aliases: String = (0..40).map(|i| format!("a{i}: subject ")).collect();
+        let aliases = (0..40).map(|i| format!("a{i}: subject")).collect::<Vec<_>>().join(" ");
         assert!(verdict(&format!("{{ me {{ {aliases} }} }}")).unwrap_err().contains("aliases"));
-        let wide: String = (0..40).map(|i| format!("f{i} ")).collect();
+        let wide = (0..40).map(|i| format!("f{i}")).collect::<Vec<_>>().join(" ");
         assert!(verdict(&format!("{{ {wide} }}")).unwrap_err().contains("root fields"));
         assert!(verdict(&"a ".repeat(3_000)).unwrap_err().contains("tokens"));
         assert!(verdict("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }").unwrap_err().contains("circle"));
         // 2^20 spreads in a few lines
-        let bomb: String = (0..20).map(|i| format!("fragment F{i} on Query {{ ...F{} ...F{} }} ", i + 1, i + 1)).collect();
+        let bomb = (0..20).map(|i| format!("fragment F{i} on Query {{ ...F{} ...F{} }}", i + 1, i + 1)).collect::<Vec<_>>().join(" ");
         assert!(verdict(&format!("{{ ...F0 }} {bomb} fragment F20 on Query {{ __typename }}")).is_err());
         let directives = "@skip(if: false) ".repeat(60);
         assert!(verdict(&format!("{{ me {directives} {{ subject }} }}")).unwrap_err().contains("directives"));

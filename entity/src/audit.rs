@@ -89,7 +89,18 @@ pub struct Event {
 impl From<event::Model> for Event {
     fn from(row: event::Model) -> Self {
         let body = String::from_utf8_lossy(&row.body).into_owned();
-        Self { id: row.id, at: row.at, actor: row.actor, operation: row.operation, outcome: row.outcome, purpose: row.purpose, clear: row.clear, masked: row.masked, withheld: row.withheld, body }
+        Self {
+            id: row.id,
+            at: row.at,
+            actor: row.actor,
+            operation: row.operation,
+            outcome: row.outcome,
+            purpose: row.purpose,
+            clear: row.clear,
+            masked: row.masked,
+            withheld: row.withheld,
+            body,
+        }
     }
 }
 
@@ -99,7 +110,12 @@ impl Event {
     pub fn fields(&self) -> Vec<(String, [i64; 3])> {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
         let count = |counts: &Value, key: &str| counts[key].as_i64().unwrap_or_default();
-        body["fields"].as_object().into_iter().flatten().map(|(key, counts)| (key.clone(), ["clear", "masked", "withheld"].map(|level| count(counts, level)))).collect()
+        body["fields"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, counts)| (key.clone(), ["clear", "masked", "withheld"].map(|level| count(counts, level))))
+            .collect()
     }
 }
 
@@ -133,7 +149,9 @@ pub async fn events(session: &Session, filter: &Filter, limit: u64, before: Opti
     session.permit(Verb::AuditRead)?;
     let scope = session.scope();
     let mut select = scope.find::<event::Entity>();
-    for (column, value) in [(Column::Actor, &filter.actor), (Column::Operation, &filter.operation), (Column::Outcome, &filter.outcome), (Column::Purpose, &filter.purpose)] {
+    for (column, value) in
+        [(Column::Actor, &filter.actor), (Column::Operation, &filter.operation), (Column::Outcome, &filter.outcome), (Column::Purpose, &filter.purpose)]
+    {
         if let Some(value) = value {
             select = select.filter(column.eq(value.as_str()));
         }
@@ -176,7 +194,13 @@ pub struct Look {
 pub async fn seen_by(session: &Session, customer: &Customer, limit: u64) -> Result<Open<Vec<Look>>, Error> {
     let alias = session.keyring().alias(customer.id())?;
     let scope = session.scope();
-    let rows = scope.find::<event::Entity>().filter(event::Column::Id.in_subquery(events_about(session, alias))).order_by_desc(event::Column::Id).limit(limit).all(scope.tx()).await?;
+    let rows = scope
+        .find::<event::Entity>()
+        .filter(event::Column::Id.in_subquery(events_about(session, alias)))
+        .order_by_desc(event::Column::Id)
+        .limit(limit)
+        .all(scope.tx())
+        .await?;
     let alias = hex(&alias);
     Ok(customer.seen_by(rows.iter().map(|row| look(row, &alias)).collect()))
 }
@@ -185,7 +209,14 @@ fn look(row: &event::Model, alias: &str) -> Look {
     let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
     let about = |group: &&Value| group["subjects"].as_array().is_some_and(|subjects| subjects.iter().any(|subject| subject == alias));
     let group = body["sights"].as_array().into_iter().flatten().find(about).and_then(|group| group["fields"].as_object());
-    let fields: Vec<(String, String)> = group.into_iter().flatten().map(|(field, level)| (field.clone(), level.as_str().unwrap_or_default().to_owned())).collect();
+    let fields: Vec<(String, String)> =
+        group.into_iter().flatten().map(|(field, level)| (field.clone(), level.as_str().unwrap_or_default().to_owned())).collect();
     let level = ["clear", "masked", "withheld"].into_iter().find(|level| fields.iter().any(|(_, seen)| seen == level)).unwrap_or("open");
-    Look { at: row.at, actor: row.actor.clone(), fields: fields.into_iter().map(|(field, _)| field).collect(), level: level.to_owned(), purpose: row.purpose.clone() }
+    Look {
+        at: row.at,
+        actor: row.actor.clone(),
+        fields: fields.into_iter().map(|(field, _)| field).collect(),
+        level: level.to_owned(),
+        purpose: row.purpose.clone(),
+    }
 }

@@ -79,7 +79,11 @@ where
     let mut ranked = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::ID).into_query();
     let place = format!("ROW_NUMBER() OVER (PARTITION BY {} ORDER BY {} DESC NULLS LAST, {} DESC)", E::CUSTOMER.as_str(), E::AT.as_str(), E::ID.as_str());
     ranked.expr_as(Expr::cust(place), Alias::new("place"));
-    let few = Query::select().column(Alias::new(E::ID.as_str())).from_subquery(ranked, Alias::new("ranked")).and_where(Expr::col(Alias::new("place")).lte(limit)).to_owned();
+    let few = Query::select()
+        .column(Alias::new(E::ID.as_str()))
+        .from_subquery(ranked, Alias::new("ranked"))
+        .and_where(Expr::col(Alias::new("place")).lte(limit))
+        .to_owned();
     let rows = scope.find::<E>().filter(E::ID.in_subquery(few)).order_by_desc(E::AT).order_by_desc(E::ID).all(scope.tx()).await?;
     Ok(Reaching::by_customer(customers, rows, E::customer))
 }

@@ -1,8 +1,8 @@
 //! Survivorship: which source record's value becomes the golden one, and why.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks};
 use policy::Field;
+use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks};
 use uuid::Uuid;
 
 use crate::customer::Provenance;
@@ -74,12 +74,47 @@ pub(crate) fn survive<'m>(members: &[&'m Member]) -> Golden<'m> {
     let first_follow_up = first(&by_follow_up, Field::FirstFollowUp, "earliest", &mut why, |m| m.first_follow_up);
     let status = first(&trusted, Field::Status, "most trusted source, newest", &mut why, |m| m.status);
     let owner = first(&trusted, Field::Owner, "most trusted source, newest", &mut why, |m| m.owner);
-    let filled = [name.is_some(), phone.is_some(), email.is_some(), address.is_some(), industry.is_some(), channel.is_some(), first_follow_up.is_some(), status.is_some(), owner.is_some(), company.is_some()];
+    let filled = [
+        name.is_some(),
+        phone.is_some(),
+        email.is_some(),
+        address.is_some(),
+        industry.is_some(),
+        channel.is_some(),
+        first_follow_up.is_some(),
+        status.is_some(),
+        owner.is_some(),
+        company.is_some(),
+    ];
     let completeness = i16::try_from(filled.iter().filter(|filled| **filled).count() * 10).unwrap_or(100);
-    let missing = [(name.is_none(), "missing_name", 25), (phone.is_none(), "missing_phone", 25), (email.is_none(), "missing_email", 5), (address.is_none(), "missing_address", 5), (industry.is_none(), "missing_industry", 5), (owner.is_none(), "missing_owner", 5)];
+    let missing = [
+        (name.is_none(), "missing_name", 25),
+        (phone.is_none(), "missing_phone", 25),
+        (email.is_none(), "missing_email", 5),
+        (address.is_none(), "missing_address", 5),
+        (industry.is_none(), "missing_industry", 5),
+        (owner.is_none(), "missing_owner", 5),
+    ];
     let issues: Vec<&'static str> = missing.iter().filter(|(is, ..)| *is).map(|(_, code, _)| *code).collect();
     let score = 100 - missing.iter().filter(|(is, ..)| *is).map(|(.., weight)| weight).sum::<i16>();
-    Golden { name, phone, landline, email, address, remarks, company, industry, channel, first_follow_up, status, owner, provenance: why, completeness, score, issues }
+    Golden {
+        name,
+        phone,
+        landline,
+        email,
+        address,
+        remarks,
+        company,
+        industry,
+        channel,
+        first_follow_up,
+        status,
+        owner,
+        provenance: why,
+        completeness,
+        score,
+        issues,
+    }
 }
 
 /// The most frequent full name; of equally frequent ones that of the most trusted source.
@@ -95,7 +130,11 @@ fn name<'m>(trusted: &[&'m Member], why: &mut Vec<Provenance>) -> Option<&'m Nam
         }
     }
     best.map(|(member, name, _)| {
-        why.push(Provenance { field: Field::Name.entry().key.to_owned(), source: member.source.clone(), rule: "most frequent, then most trusted source".to_owned() });
+        why.push(Provenance {
+            field: Field::Name.entry().key.to_owned(),
+            source: member.source.clone(),
+            rule: "most frequent, then most trusted source".to_owned(),
+        });
         name
     })
 }
@@ -113,9 +152,24 @@ mod tests {
 
     fn member(source: &str, position: i32, day: u32, name: &str, phone: &str) -> Member {
         Member {
-            id: Uuid::now_v7(), source: source.into(), position, at: NaiveDate::from_ymd_opt(2024, 5, day).and_then(|d| d.and_hms_opt(0, 0, 0)).map(|d| d.and_utc()),
-            name: Name::parse(name).ok(), family_name: None, phone: Phone::parse(phone).ok(), landline: None, email: None, address: None, remarks: None, company: None, industry: None,
-            channel: None, first_follow_up: NaiveDate::from_ymd_opt(2024, 5, day), status: None, owner: None, tags: vec![],
+            id: Uuid::now_v7(),
+            source: source.into(),
+            position,
+            at: NaiveDate::from_ymd_opt(2024, 5, day).and_then(|d| d.and_hms_opt(0, 0, 0)).map(|d| d.and_utc()),
+            name: Name::parse(name).ok(),
+            family_name: None,
+            phone: Phone::parse(phone).ok(),
+            landline: None,
+            email: None,
+            address: None,
+            remarks: None,
+            company: None,
+            industry: None,
+            channel: None,
+            first_follow_up: NaiveDate::from_ymd_opt(2024, 5, day),
+            status: None,
+            owner: None,
+            tags: vec![],
         }
     }
 

@@ -74,8 +74,13 @@ pub struct Open<T> {
 
 impl<M> Reaching<M> {
     /// Rows by the customer that they reach; each takes over whose the customer is. Rows of other customers are left out.
-    pub(crate) fn by_customer(customers: &[crate::customer::Customer], rows: Vec<M>, customer_of: impl Fn(&M) -> Option<Uuid>) -> std::collections::HashMap<Uuid, Vec<Self>> {
-        let mut by: std::collections::HashMap<Uuid, (Whose, Vec<Self>)> = customers.iter().map(|customer| (customer.id(), (customer.whose(), Vec::new()))).collect();
+    pub(crate) fn by_customer(
+        customers: &[crate::customer::Customer],
+        rows: Vec<M>,
+        customer_of: impl Fn(&M) -> Option<Uuid>,
+    ) -> std::collections::HashMap<Uuid, Vec<Self>> {
+        let mut by: std::collections::HashMap<Uuid, (Whose, Vec<Self>)> =
+            customers.iter().map(|customer| (customer.id(), (customer.whose(), Vec::new()))).collect();
         for row in rows {
             if let Some((whose, mine)) = customer_of(&row).and_then(|id| by.get_mut(&id)) {
                 let whose = *whose;

@@ -8,9 +8,9 @@ use moka::sync::Cache;
 use policy::Matrix;
 
 use crate::policy_version::{self, Active};
+use crate::principal::Caller;
 use crate::vault::{Kek, Keyring};
 use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, people, tenant, token};
-use crate::principal::Caller;
 
 /// What the house is opened with.
 pub struct Settings {
@@ -33,6 +33,7 @@ pub struct House {
     keyrings: Cache<TenantId, Arc<Keyring>>,
     policies: Cache<TenantId, Arc<Active>>,
     matrices: Cache<MatrixKey, Arc<Matrix>>,
+    building: tokio::sync::Mutex<()>,
 }
 
 impl House {
@@ -52,6 +53,7 @@ impl House {
             // A new version is seen by every process within this time.
             policies: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(2)).build(),
             matrices: Cache::new(4_000),
+            building: tokio::sync::Mutex::default(),
         };
         if let Some(first) = house.tenants().await?.first() {
             house.keyring(first.id).await?;
@@ -109,6 +111,11 @@ impl House {
         let mut roles = principal.roles.clone();
         roles.sort();
         let key = (principal.tenant, active.version, roles, principal.purpose.clone());
+        if let Some(matrix) = self.matrices.get(&key) {
+            return Ok(matrix);
+        }
+        // Casbin takes a while: of many that ask for the same at once, one builds.
+        let _one_at_a_time = self.building.lock().await;
         if let Some(matrix) = self.matrices.get(&key) {
             return Ok(matrix);
         }

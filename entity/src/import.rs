@@ -200,22 +200,25 @@ pub async fn begin(change: &Change, source: &Source, file_name: &str, file: &[u8
 /// The counts do not add up.
 pub async fn finish(change: &Change, import: &Import, counts: &Counts) -> Result<(), Error> {
     change.permit(Verb::ImportRun)?;
-    use table::Column;
     let state = if counts.reconciles() { "done" } else { "failed" };
     let values = [
-        (Column::RowsRead, counts.read),
-        (Column::Created, counts.created),
-        (Column::Updated, counts.updated),
-        (Column::Unchanged, counts.unchanged),
-        (Column::Duplicate, counts.duplicate),
-        (Column::Rejected, counts.rejected),
-        (Column::Warnings, counts.warnings),
+        (table::Column::RowsRead, counts.read),
+        (table::Column::Created, counts.created),
+        (table::Column::Updated, counts.updated),
+        (table::Column::Unchanged, counts.unchanged),
+        (table::Column::Duplicate, counts.duplicate),
+        (table::Column::Rejected, counts.rejected),
+        (table::Column::Warnings, counts.warnings),
     ];
     let mut values: Vec<_> = values.into_iter().map(|(column, n)| (column, Expr::value(n))).collect();
-    values.extend([(Column::State, Expr::value(state)), (Column::FinishedAt, Expr::value(change.now()))]);
-    change.scope().update_where::<table::Entity>(Column::Id.eq(import.id), values).await?;
+    values.extend([(table::Column::State, Expr::value(state)), (table::Column::FinishedAt, Expr::value(change.now()))]);
+    change.scope().update_where::<table::Entity>(table::Column::Id.eq(import.id), values).await?;
     change.note("counts", serde_json::to_value(counts).unwrap_or_default());
-    if counts.reconciles() { Ok(()) } else { Err(Error::Invalid(format!("import {}: the counts do not add up; nothing after this batch was loaded", import.id))) }
+    if counts.reconciles() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(format!("import {}: the counts do not add up; nothing after this batch was loaded", import.id)))
+    }
 }
 
 /// The tenant's imports, newest first.
@@ -234,7 +237,15 @@ pub async fn reports(session: &Session, limit: u64) -> Result<Vec<Report>, Error
             source: sources.iter().find(|source| source.id == row.source_id).map(|source| source.name.clone()).unwrap_or_default(),
             file: row.file_name,
             state: row.state,
-            counts: Counts { read: row.rows_read, created: row.created, updated: row.updated, unchanged: row.unchanged, duplicate: row.duplicate, rejected: row.rejected, warnings: row.warnings },
+            counts: Counts {
+                read: row.rows_read,
+                created: row.created,
+                updated: row.updated,
+                unchanged: row.unchanged,
+                duplicate: row.duplicate,
+                rejected: row.rejected,
+                warnings: row.warnings,
+            },
             started_at: row.started_at,
         })
         .collect())

@@ -7,17 +7,19 @@
 //! * One file per table or small family of tables, with its rows, its drafts and its questions.
 
 pub mod audit;
-pub mod consent;
 mod child;
+pub mod consent;
 pub mod contact;
 pub mod customer;
 pub mod error;
+pub mod fate;
 mod golden;
 mod guard;
 mod house;
 pub mod import;
 mod ledger;
 pub mod link;
+pub mod load;
 pub mod merge;
 pub mod order;
 pub mod people;
@@ -35,8 +37,8 @@ pub mod ticket;
 pub mod token;
 pub mod vault;
 
-pub use error::Error;
 pub use child::Children;
+pub use error::Error;
 pub use guard::{Guarded, Open, Reaching, Whose};
 pub use house::{House, Settings};
 pub use ledger::{Entry, Ledger};

@@ -18,9 +18,10 @@ use serde_json::json;
 use crate::customer::table as customer;
 use crate::golden::{Golden, Member, survive};
 use crate::guard::Vaulted;
+use crate::load::seal_found;
 use crate::merge::{self, Merged};
 use crate::people::{self, Person};
-use crate::record::{self, seal_found};
+use crate::record;
 use crate::source::{self, Source};
 use crate::vault::{Keyring, Sealed};
 use crate::{Change, Error, Scope, tag};
@@ -70,7 +71,14 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
         tags.extend(mine.iter().flat_map(|member| &member.tags).map(|(category, name)| (id, category.clone(), name.clone())));
         let row = golden_row(change, id, &cluster.iter().map(|&i| &members[i]).collect::<Vec<_>>(), &people)?;
         match kept {
-            None => new.push(customer::ActiveModel { number: Set(numbers.next()), version: Set(1), created_at: Set(change.now()), value_tier: Set(None), merged_into: Set(None), ..row }),
+            None => new.push(customer::ActiveModel {
+                number: Set(numbers.next()),
+                version: Set(1),
+                created_at: Set(change.now()),
+                value_tier: Set(None),
+                merged_into: Set(None),
+                ..row
+            }),
             Some(_) => changed.push(row),
         }
     }
@@ -79,7 +87,9 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
     for row in changed {
         let id = *row.id.as_ref();
         scope.overwrite::<customer::Entity, _>(row, customer::Column::Id.eq(id)).await?;
-        scope.update_where::<customer::Entity>(customer::Column::Id.eq(id), vec![(customer::Column::Version, Expr::col(customer::Column::Version).add(1))]).await?;
+        scope
+            .update_where::<customer::Entity>(customer::Column::Id.eq(id), vec![(customer::Column::Version, Expr::col(customer::Column::Version).add(1))])
+            .await?;
     }
     scope.point("source_record", "id", &points).await?;
     for table in ["customer_order", "contact_record", "ticket"] {
@@ -98,9 +108,6 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
 
 fn open(keys: &Keyring, sources: &HashMap<Uuid, Source>, row: &record::Model) -> Result<Member, Error> {
     let key = keys.record(record::Model::TABLE, row.id, row.record_key())?;
-    fn cell<K: Pii>(key: &crate::vault::RecordKey, sealed: Option<&Sealed<K>>) -> Result<Option<K>, Error> {
-        Ok(sealed.map(|sealed| key.open(sealed)).transpose()?.and_then(|clear| K::parse(&clear).ok()))
-    }
     let source = sources.get(&row.source_id);
     Ok(Member {
         id: row.id,
@@ -124,6 +131,10 @@ fn open(keys: &Keyring, sources: &HashMap<Uuid, Source>, row: &record::Model) ->
     })
 }
 
+fn cell<K: Pii>(key: &crate::vault::RecordKey, sealed: Option<&Sealed<K>>) -> Result<Option<K>, Error> {
+    Ok(sealed.map(|sealed| key.open(sealed)).transpose()?.and_then(|clear| K::parse(&clear).ok()))
+}
+
 /// Positions of the records of each cluster, in the order of their first records.
 fn clusters(rows: &[record::Model], members: &[Member]) -> Vec<Vec<usize>> {
     let key = |bytes: Option<&[u8]>| bytes.and_then(|bytes| link::Key::try_from(bytes).ok());
@@ -131,8 +142,8 @@ fn clusters(rows: &[record::Model], members: &[Member]) -> Vec<Vec<usize>> {
         .iter()
         .zip(members)
         .map(|(row, member)| link::Record {
-            phone: key(row.phone_index.as_ref().map(|index| index.bytes())),
-            email: key(row.email_index.as_ref().map(|index| index.bytes())),
+            phone: key(row.phone_index.as_ref().map(crate::vault::BlindIndex::bytes)),
+            email: key(row.email_index.as_ref().map(crate::vault::BlindIndex::bytes)),
             company: key(row.company_index.as_deref()),
             name: member.name.clone(),
             family: member.family_name.clone(),
@@ -176,7 +187,11 @@ fn merged(rows: &[record::Model], points: &[(Uuid, Uuid)]) -> Vec<Merged> {
         }
     }
     let emptied = before.into_iter().filter(|(_, mine)| mine.iter().all(|row| target.contains_key(&row.id)));
-    emptied.filter_map(|(loser, mine)| mine.first().and_then(|row| target.get(&row.id)).map(|winner| Merged { winner: *winner, loser, records: mine.iter().map(|row| row.id).collect() })).collect()
+    emptied
+        .filter_map(|(loser, mine)| {
+            mine.first().and_then(|row| target.get(&row.id)).map(|winner| Merged { winner: *winner, loser, records: mine.iter().map(|row| row.id).collect() })
+        })
+        .collect()
 }
 
 /// The golden row of a customer, sealed under a fresh record key.
@@ -231,7 +246,15 @@ impl Numbers {
         let day = format!("C{}", now.with_timezone(&policy::clean::date::zone()).format("%Y%m%d"));
         let length = Func::char_length(Expr::col(customer::Column::Number));
         let today = scope.find::<customer::Entity>().filter(customer::Column::Number.starts_with(&day));
-        let last: Option<String> = today.select_only().column(customer::Column::Number).order_by_desc(Expr::from(length)).order_by_desc(customer::Column::Number).limit(1).into_tuple().one(scope.tx()).await?;
+        let last: Option<String> = today
+            .select_only()
+            .column(customer::Column::Number)
+            .order_by_desc(Expr::from(length))
+            .order_by_desc(customer::Column::Number)
+            .limit(1)
+            .into_tuple()
+            .one(scope.tx())
+            .await?;
         let next = last.and_then(|number| number[day.len()..].parse::<u32>().ok()).map_or(1, |n| n + 1);
         Ok(Self { day, next })
     }

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use policy::Field;
 use sea_orm::entity::prelude::*;
 
-use crate::guard::{Open, Reaching};
 use crate::customer::Customer;
+use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
 use crate::{Children, Error, Session, child};
 

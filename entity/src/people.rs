@@ -103,17 +103,7 @@ pub async fn add(change: &Change, subject: &str, name: &str, department: Option<
     if scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?.is_some() {
         return Ok(());
     }
-    let department_id = match department {
-        None => None,
-        Some(name) => Some(match scope.find::<department::Entity>().filter(department::Column::Name.eq(name)).one(scope.tx()).await? {
-            Some(row) => row.id,
-            None => {
-                let id = Uuid::now_v7();
-                scope.insert(vec![department::ActiveModel { id: Set(id), name: Set(name.to_owned()), ..Default::default() }]).await?;
-                id
-            }
-        }),
-    };
+    let department_id = if let Some(name) = department { Some(department_of(scope, name).await?) } else { None };
     change.note("user", subject);
     let row = user::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -125,6 +115,16 @@ pub async fn add(change: &Change, subject: &str, name: &str, department: Option<
         ..Default::default()
     };
     scope.insert(vec![row]).await
+}
+
+/// The department of this name; made when it is new.
+async fn department_of(scope: &Scope, name: &str) -> Result<Uuid, Error> {
+    if let Some(row) = scope.find::<department::Entity>().filter(department::Column::Name.eq(name)).one(scope.tx()).await? {
+        return Ok(row.id);
+    }
+    let id = Uuid::now_v7();
+    scope.insert(vec![department::ActiveModel { id: Set(id), name: Set(name.to_owned()), ..Default::default() }]).await?;
+    Ok(id)
 }
 
 /// Whether a user of this subject exists.

@@ -72,7 +72,11 @@ pub(crate) struct Active {
 
 /// The newest activated version; its rules must give the hash that was stored with it.
 pub(crate) async fn active(scope: &Scope) -> Result<Active, Error> {
-    let newest = scope.find::<table::Entity>().filter(table::Column::ActivatedAt.is_not_null()).order_by_desc(table::Column::ActivatedAt).order_by_desc(table::Column::Version);
+    let newest = scope
+        .find::<table::Entity>()
+        .filter(table::Column::ActivatedAt.is_not_null())
+        .order_by_desc(table::Column::ActivatedAt)
+        .order_by_desc(table::Column::Version);
     let row = newest.one(scope.tx()).await?.ok_or_else(|| Error::NoPolicy("no active version".to_owned()))?;
     let rules = scope.find::<rule::Entity>().filter(rule::Column::Version.eq(row.version)).all(scope.tx()).await?;
     let rules = rules.into_iter().map(|rule| match rule.kind.as_str() {
@@ -102,7 +106,9 @@ pub(crate) async fn install_standard(scope: &Scope, now: DateTime<Utc>) -> Resul
     scope.insert(vec![version]).await?;
     let rows = (1..).zip(policy.rules()).map(|(position, rule)| {
         let (kind, subject, object, act, reach, purpose, effect) = match rule {
-            Rule::Permit { role, object, act, scope, purpose, allow } => ("p", role, object, act.as_str(), scope.as_str(), purpose.as_str(), if *allow { "allow" } else { "deny" }),
+            Rule::Permit { role, object, act, scope, purpose, allow } => {
+                ("p", role, object, act.as_str(), scope.as_str(), purpose.as_str(), if *allow { "allow" } else { "deny" })
+            }
             Rule::Inherit { role, from } => ("g", role, from, "", "", "", ""),
         };
         rule::ActiveModel {

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::guard::Whose;
 use crate::TenantId;
+use crate::guard::Whose;
 use policy::Reach;
 
 /// What authentication has verified, before the database is asked whether it still stands.

@@ -39,7 +39,7 @@ const PER_HOUR: u64 = 60;
 
 /// Whether the caller may search for one more value. The same value again is free within the day.
 pub(crate) async fn spend(store: &Store, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {
-    let scope = store.write(principal.tenant).await?;
+    let scope = store.write_beside(principal.tenant).await?;
     // Two searches of one caller at once would both see the old count.
     crate::tenant::lock(&scope).await?;
     let mine = scope.find::<Entity>().filter(Column::Caller.eq(principal.subject.as_str()));
@@ -52,7 +52,14 @@ pub(crate) async fn spend(store: &Store, principal: &Principal, now: DateTime<Ut
     if tried.len() >= PER_MASK_AND_DAY || this_hour >= PER_HOUR {
         return Ok(false);
     }
-    let row = table::ActiveModel { id: Set(Uuid::now_v7()), caller: Set(principal.subject.clone()), masked: Set(masked), value_index: Set(value_index), at: Set(now), ..Default::default() };
+    let row = table::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        caller: Set(principal.subject.clone()),
+        masked: Set(masked),
+        value_index: Set(value_index),
+        at: Set(now),
+        ..Default::default()
+    };
     scope.insert(vec![row]).await?;
     scope.commit().await?;
     Ok(true)

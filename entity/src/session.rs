@@ -89,14 +89,31 @@ pub struct Session {
     account: Mutex<Account>,
 }
 
+/// What a principal may do and with which keys. Pinned before the scope is opened, so that a session needs one connection.
+struct Rights {
+    keyring: Arc<Keyring>,
+    policy: Arc<Active>,
+    matrix: Arc<Matrix>,
+}
+
+impl Rights {
+    async fn of(house: &House, principal: &Principal) -> Result<Self, Error> {
+        let keyring = house.keyring(principal.tenant).await?;
+        let policy = house.policy(principal.tenant).await?;
+        let matrix = house.matrix(&policy, principal).await?;
+        Ok(Self { keyring, policy, matrix })
+    }
+}
+
 impl Session {
     /// Lends a session to `work` and releases its result when the event is durable.
     ///
     /// # Errors
     /// [`Unaccounted`]: the bracket did not open, or the event is not durable. Nothing of the result leaves then.
     pub async fn run<T>(house: &House, principal: &Arc<Principal>, operation: Operation, work: impl AsyncFnOnce(Arc<Self>) -> T) -> Result<T, Unaccounted> {
+        let rights = Rights::of(house, principal).await?;
         let scope = house.store().read(principal.tenant).await?;
-        let session = Arc::new(Self::open(house, principal, scope).await?);
+        let session = Arc::new(Self::open(house, principal, rights, scope));
         let result = work(Arc::clone(&session)).await;
         let session = Arc::into_inner(session).ok_or(Unaccounted::StillHeld)?;
         let entry = session.entry(&operation, "ok")?;
@@ -105,11 +122,9 @@ impl Session {
         Ok(result)
     }
 
-    async fn open(house: &House, principal: &Arc<Principal>, scope: Scope) -> Result<Self, Error> {
-        let keyring = house.keyring(principal.tenant).await?;
-        let policy = house.policy(principal.tenant).await?;
-        let matrix = house.matrix(&policy, principal).await?;
-        Ok(Self { scope, store: house.store().clone(), keyring, principal: Arc::clone(principal), policy, matrix, now: house.now(), account: Mutex::default() })
+    fn open(house: &House, principal: &Arc<Principal>, rights: Rights, scope: Scope) -> Self {
+        let Rights { keyring, policy, matrix } = rights;
+        Self { scope, store: house.store().clone(), keyring, principal: Arc::clone(principal), policy, matrix, now: house.now(), account: Mutex::default() }
     }
 
     /// Who asks.
@@ -247,7 +262,8 @@ impl Session {
                 json!({ "fields": fields, "subjects": aliases.iter().map(|alias| hex(alias).as_str().to_owned()).collect::<Vec<_>>() })
             })
             .collect();
-        let personal = |slot: usize| account.fields.iter().filter(|(key, _)| Field::of_key(key).is_some_and(Field::personal)).map(|(_, counts)| counts[slot]).sum();
+        let personal =
+            |slot: usize| account.fields.iter().filter(|(key, _)| Field::of_key(key).is_some_and(Field::personal)).map(|(_, counts)| counts[slot]).sum();
         let counts: [i32; 3] = [personal(0), personal(1), personal(2)];
         let fields: serde_json::Map<String, Value> = account
             .fields
@@ -306,10 +322,16 @@ impl Change {
     ///
     /// # Errors
     /// The error of `work`, or that the bracket did not open or close.
-    pub async fn run<T, E: From<Unaccounted>>(house: &House, principal: &Arc<Principal>, operation: Operation, work: impl AsyncFnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+    pub async fn run<T, E: From<Unaccounted>>(
+        house: &House,
+        principal: &Arc<Principal>,
+        operation: Operation,
+        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         let unaccounted = |error: Error| E::from(Unaccounted::Failed(error));
+        let rights = Rights::of(house, principal).await.map_err(unaccounted)?;
         let scope = house.store().write(principal.tenant).await.map_err(unaccounted)?;
-        let change = Self(Session::open(house, principal, scope).await.map_err(unaccounted)?);
+        let change = Self(Session::open(house, principal, rights, scope));
         match work(&change).await {
             Ok(result) => {
                 let entry = change.0.entry(&operation, "ok").map_err(unaccounted)?;

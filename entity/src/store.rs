@@ -24,10 +24,14 @@ pub(crate) trait Tenanted: EntityTrait {
 /// The most bound values of one statement that both databases take.
 pub(crate) const BIND_LIMIT: usize = 32_000;
 
-/// The connection pool; private, so that nothing reaches a table but through a [`Scope`].
+/// The connection pools; private, so that nothing reaches a table but through a [`Scope`].
+///
+/// What is written beside a session (its event, its search budget) has a pool of its own: a session that holds a connection
+/// and waits for a second one of the same pool would wait for ever under load.
 #[derive(Clone, Debug)]
 pub struct Store {
     db: DatabaseConnection,
+    side: DatabaseConnection,
 }
 
 /// One tenant's view of the store, in one transaction.
@@ -50,15 +54,8 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be reached.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let mut options = ConnectOptions::new(url);
-        options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(16).acquire_timeout(Duration::from_secs(5));
-        options.map_sqlx_sqlite_opts(|options| {
-            use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-            options.foreign_keys(true).busy_timeout(Duration::from_secs(5)).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
-        });
-        Ok(Self { db: Database::connect(options).await? })
+        Ok(Self { db: pool(url, 16).await?, side: pool(url, 2).await? })
     }
 
     /// One tenant's rows in a consistent snapshot, to read.
@@ -67,7 +64,9 @@ impl Store {
     /// The database cannot be reached.
     pub(crate) async fn read(&self, tenant: TenantId) -> Result<Scope, Error> {
         let options = match self.db.get_database_backend() {
-            DbBackend::Postgres => TransactionOptions { isolation_level: Some(IsolationLevel::RepeatableRead), access_mode: Some(AccessMode::ReadOnly), ..Default::default() },
+            DbBackend::Postgres => {
+                TransactionOptions { isolation_level: Some(IsolationLevel::RepeatableRead), access_mode: Some(AccessMode::ReadOnly), ..Default::default() }
+            }
             _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() },
         };
         self.begin(tenant, options).await
@@ -85,6 +84,11 @@ impl Store {
         self.begin(tenant, options).await
     }
 
+    /// As [`Store::write`], for what is written beside a session that is open.
+    pub(crate) async fn write_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
+        Self { db: self.side.clone(), side: self.side.clone() }.write(tenant).await
+    }
+
     async fn begin(&self, tenant: TenantId, options: TransactionOptions) -> Result<Scope, Error> {
         let scope = Scope { tenant, tx: self.db.begin_with_options(options).await? };
         scope.tell_database().await?;
@@ -92,8 +96,10 @@ impl Store {
     }
 
     pub(crate) async fn close(&self) {
-        if let Err(error) = self.db.close_by_ref().await {
-            tracing::warn!(%error, "the database did not close");
+        for pool in [&self.db, &self.side] {
+            if let Err(error) = pool.close_by_ref().await {
+                tracing::warn!(%error, "the database did not close");
+            }
         }
     }
 
@@ -115,6 +121,17 @@ impl Store {
         let bypass = row.map(|row| row.try_get::<bool>("", "bypass")).transpose()?.unwrap_or(true);
         Ok(if bypass { Wall::Bypassed } else { Wall::Stands })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+async fn pool(url: &str, connections: u32) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(connections).acquire_timeout(Duration::from_secs(5));
+    options.map_sqlx_sqlite_opts(|options| {
+        use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+        options.foreign_keys(true).busy_timeout(Duration::from_secs(5)).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+    });
+    Database::connect(options).await
 }
 
 impl Scope {
@@ -171,7 +188,11 @@ impl Scope {
     }
 
     /// Changes all rows of this tenant that meet a condition. Returns how many.
-    pub(crate) async fn update_where<E: Tenanted>(&self, condition: impl IntoCondition, values: Vec<(E::Column, sea_orm::sea_query::SimpleExpr)>) -> Result<u64, Error> {
+    pub(crate) async fn update_where<E: Tenanted>(
+        &self,
+        condition: impl IntoCondition,
+        values: Vec<(E::Column, sea_orm::sea_query::SimpleExpr)>,
+    ) -> Result<u64, Error> {
         let update = values.into_iter().fold(E::update_many(), |update, (column, value)| update.col_expr(column, value));
         let update = update.filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
         Ok(update.exec(&self.tx).await?.rows_affected)
@@ -196,7 +217,10 @@ impl Scope {
                 rows.push(format!("(${}, ${})", values.len() + 1, values.len() + 2));
                 values.extend([Value::from(*row), Value::from(*customer)]);
             }
-            let sql = format!("UPDATE {table} SET customer_id = v.column2 FROM (VALUES {}) AS v WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1", rows.join(", "));
+            let sql = format!(
+                "UPDATE {table} SET customer_id = v.column2 FROM (VALUES {}) AS v WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1",
+                rows.join(", ")
+            );
             self.tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
         }
         Ok(())

@@ -30,6 +30,7 @@ pub(crate) mod table {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+#[expect(clippy::struct_field_names, reason = "the columns are keys")]
 pub(crate) mod tagged {
     use crate::TenantId;
     use sea_orm::entity::prelude::*;
@@ -73,7 +74,14 @@ impl Tag {
 pub async fn of(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Vec<Tag>>, Error> {
     let scope = session.scope();
     let links = scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(customers.iter().map(Customer::id))).all(scope.tx()).await?;
-    let tags: HashMap<Uuid, table::Model> = scope.find::<table::Entity>().filter(table::Column::Id.is_in(links.iter().map(|link| link.tag_id))).all(scope.tx()).await?.into_iter().map(|tag| (tag.id, tag)).collect();
+    let tags: HashMap<Uuid, table::Model> = scope
+        .find::<table::Entity>()
+        .filter(table::Column::Id.is_in(links.iter().map(|link| link.tag_id)))
+        .all(scope.tx())
+        .await?
+        .into_iter()
+        .map(|tag| (tag.id, tag))
+        .collect();
     let mut of: HashMap<Uuid, Vec<Tag>> = HashMap::new();
     for customer in customers {
         let mine = links.iter().filter(|link| link.customer_id == customer.id()).filter_map(|link| tags.get(&link.tag_id));
@@ -92,7 +100,8 @@ pub(crate) fn customers_with(session: &Session, name: &str) -> sea_orm::sea_quer
 
 /// Gives customers tags of `(category, name)`, making the tags that are new; tags they bear already stay.
 pub(crate) async fn give(scope: &Scope, wanted: &[(Uuid, String, String)]) -> Result<(), Error> {
-    let mut tags: HashMap<(String, String), Uuid> = scope.find::<table::Entity>().all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)).collect();
+    let mut tags: HashMap<(String, String), Uuid> =
+        scope.find::<table::Entity>().all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)).collect();
     let mut new = Vec::new();
     for (_, category, name) in wanted {
         tags.entry((category.clone(), name.clone())).or_insert_with(|| {
@@ -104,7 +113,8 @@ pub(crate) async fn give(scope: &Scope, wanted: &[(Uuid, String, String)]) -> Re
     scope.insert(new).await?;
     let mut borne = std::collections::HashSet::new();
     for chunk in wanted.chunks(5_000) {
-        let links = scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(chunk.iter().map(|(customer, ..)| *customer))).all(scope.tx()).await?;
+        let links =
+            scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(chunk.iter().map(|(customer, ..)| *customer))).all(scope.tx()).await?;
         borne.extend(links.into_iter().map(|link| (link.customer_id, link.tag_id)));
     }
     let links = wanted.iter().filter_map(|(customer, category, name)| {

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, QueryOrder};
 
 use crate::policy_version;
-use crate::store::{Tenanted, TenantId};
+use crate::store::{TenantId, Tenanted};
 use crate::vault::{Kek, Keyring, Place, hex};
 use crate::{Error, House, Scope, source};
 
@@ -102,7 +102,8 @@ impl House {
         }
         let id = TenantId(Uuid::now_v7());
         let scope = self.store().write(id).await?;
-        let row = table::ActiveModel { id: Set(id.0), slug: Set(slug.to_owned()), name: Set(name.to_owned()), created_at: Set(self.now()), suspended_at: Set(None) };
+        let row =
+            table::ActiveModel { id: Set(id.0), slug: Set(slug.to_owned()), name: Set(name.to_owned()), created_at: Set(self.now()), suspended_at: Set(None) };
         table::Entity::insert(row).exec_without_returning(scope.tx()).await?;
         new_keys(&scope, self).await?;
         policy_version::install_standard(&scope, self.now()).await?;
@@ -146,7 +147,9 @@ pub(crate) async fn keyring(scope: &Scope, kek: &Kek) -> Result<Keyring, Error> 
         let unwrapped = kek.unwrap(place(scope.tenant(), purpose, row.epoch), &row.wrapped)?;
         keys.push((row.purpose, row.epoch.unsigned_abs(), unwrapped));
     }
-    Keyring::of(scope.tenant(), keys).ok_or_else(|| Error::Invalid(format!("tenant {} has lost keys; restore the tenant_key table from a backup", hex(&scope.tenant().0.as_bytes()[..4]).as_str())))
+    Keyring::of(scope.tenant(), keys).ok_or_else(|| {
+        Error::Invalid(format!("tenant {} has lost keys; restore the tenant_key table from a backup", hex(&scope.tenant().0.as_bytes()[..4]).as_str()))
+    })
 }
 
 /// Whether the scope's tenant exists and is not suspended.

@@ -7,11 +7,11 @@ use policy::Field;
 use policy::field::kinds::Body;
 use sea_orm::entity::prelude::*;
 
-use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::customer::Customer;
+use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
-use crate::{Children, Error, Session, child};
 use crate::vault::Wrapped;
+use crate::{Children, Error, Session, child};
 
 pub(crate) mod table {
     use crate::TenantId;

@@ -140,8 +140,28 @@ CREATE TABLE audit_subject (
 
 /// Tables under row-level security: all but the registry of tenants itself.
 const TENANTED: [&str; 22] = [
-    "tenant_key", "department", "app_user", "service_token", "source_system", "import", "customer", "source_record", "import_row", "contact_record", "customer_order",
-    "ticket", "tag", "customer_tag", "relation", "consent", "merge_journal", "policy_version", "policy_rule", "search_guess", "audit_event", "audit_subject",
+    "tenant_key",
+    "department",
+    "app_user",
+    "service_token",
+    "source_system",
+    "import",
+    "customer",
+    "source_record",
+    "import_row",
+    "contact_record",
+    "customer_order",
+    "ticket",
+    "tag",
+    "customer_tag",
+    "relation",
+    "consent",
+    "merge_journal",
+    "policy_version",
+    "policy_rule",
+    "search_guess",
+    "audit_event",
+    "audit_subject",
 ];
 
 /// The log can be added to and not changed.

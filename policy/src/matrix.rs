@@ -192,7 +192,7 @@ impl Asked {
 
     /// `None` when no rule concerns the object: Casbin is never asked with an empty policy, which it would allow.
     async fn about(policy: &Policy, roles: &[&str], concerns: impl Fn(&str, &str) -> bool) -> Result<Option<Self>, Undecided> {
-        let rules: Vec<Vec<String>> = policy
+        let lines: Vec<Vec<String>> = policy
             .rules()
             .iter()
             .filter_map(|rule| match rule {
@@ -202,19 +202,19 @@ impl Asked {
                 _ => None,
             })
             .collect();
-        if rules.is_empty() {
+        if lines.is_empty() {
             return Ok(None);
         }
         let inherits = policy.rules().iter().filter_map(|rule| match rule {
             Rule::Inherit { role, from } => Some((role.as_str(), from.as_str())),
             Rule::Permit { .. } => None,
         });
-        let links: Vec<Vec<String>> =
+        let grants: Vec<Vec<String>> =
             inherits.chain(roles.iter().map(|role| (Self::CALLER, *role))).map(|(role, from)| [role, from, Self::DOMAIN].map(str::to_owned).to_vec()).collect();
         let mut enforcer = Enforcer::new(DefaultModel::from_str(MODEL).await?, MemoryAdapter::default()).await?;
-        enforcer.add_policies(rules).await?;
-        if !links.is_empty() {
-            enforcer.add_grouping_policies(links).await?;
+        enforcer.add_policies(lines).await?;
+        if !grants.is_empty() {
+            enforcer.add_grouping_policies(grants).await?;
         }
         Ok(Some(Self(enforcer)))
     }
@@ -226,6 +226,7 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
+    use super::Reach::{All, Department, Own};
     use super::*;
     use proptest::prelude::*;
 
@@ -237,7 +238,6 @@ mod tests {
     fn personas_see_what_they_should() {
         let policy = Policy::standard().unwrap();
         let sight = |role: &str, purpose: Option<&str>, field, reach, view| wait(Matrix::of(&policy, &[role], purpose)).unwrap().sight(field, reach, view);
-        use Reach::{All, Department, Own};
         assert_eq!(sight("bi", None, Field::Phone, All, View::Clear), Sight::Masked);
         assert_eq!(sight("bi", None, Field::Remarks, All, View::Masked), Sight::Withheld);
         assert_eq!(sight("sales", Some("sales_follow_up"), Field::Phone, Own, View::Clear), Sight::Clear);

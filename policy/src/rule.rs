@@ -85,13 +85,13 @@ impl Policy {
             }
             let cells = split_outside_braces(line);
             match cells.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["p", roles, objects, acts, scope, purpose, effect] => {
+                ["p", who, objects, acts, scope, purpose, effect] => {
                     let allow = match effect {
                         "allow" => true,
                         "deny" => false,
                         other => return Err(line_of(format!("effect '{other}' is neither allow nor deny"))),
                     };
-                    for role in expand(roles) {
+                    for role in expand(who) {
                         for object in expand(objects) {
                             for act in expand(acts) {
                                 let rule = Rule::Permit {
@@ -282,7 +282,7 @@ mod tests {
             let error = Policy::read(text).unwrap_err();
             assert!(error.to_string().contains(word), "{text}: {error}");
         }
-        let chain: String = (0..9).map(|i| format!("g, r{i}, r{}\n", i + 1)).collect();
+        let chain = (0..9).map(|i| format!("g, r{i}, r{}", i + 1)).collect::<Vec<_>>().join("\n");
         assert!(Policy::read(&chain).unwrap_err().to_string().contains("more than five"));
     }
 }

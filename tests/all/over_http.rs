@@ -17,7 +17,16 @@ async fn only_valid_tokens_are_let_in() {
         assert!(answer.get("data").is_none());
     };
     assert_eq!(home.post(&[JSON], body.clone()).await.0, 401);
-    for bad in ["", "Bearer", "Bearer x", "Basic eDp5", "Digest a", "Bearer eyJhbGciOiJub25lIn0.e30.", "Bearer pano_x_y", "Bearer pano_00000000000000000000000000000000_0000000000000000000000000000000000000000000000000000000000000000"] {
+    for bad in [
+        "",
+        "Bearer",
+        "Bearer x",
+        "Basic eDp5",
+        "Digest a",
+        "Bearer eyJhbGciOiJub25lIn0.e30.",
+        "Bearer pano_x_y",
+        "Bearer pano_00000000000000000000000000000000_0000000000000000000000000000000000000000000000000000000000000000",
+    ] {
         refused(bad).await;
     }
     refused(&format!("Bearer {}x", good)).await;
@@ -33,7 +42,10 @@ async fn only_valid_tokens_are_let_in() {
     let acme = home.house.tenant("acme").await.unwrap();
     let admin = home.house.operator(acme.id, "test", "admin", None);
     let name = format!("bi-{}", std::process::id());
-    let revoked = entity::Change::run(&home.house, &admin, entity::Operation::new("command", "Token.revoke"), async |change| entity::token::revoke(change, &name).await.map_err(entity::Unaccounted::Failed)).await;
+    let revoked = entity::Change::run(&home.house, &admin, entity::Operation::new("command", "Token.revoke"), async |change| {
+        entity::token::revoke(change, &name).await.map_err(entity::Unaccounted::Failed)
+    })
+    .await;
     assert_eq!(revoked.unwrap(), 1);
     refused(&format!("Bearer {service}")).await;
     home.raw().await.run("UPDATE app_user SET disabled_at = '2026-01-01T00:00:00+00:00' WHERE subject = 'sales'").await.unwrap();
@@ -65,11 +77,18 @@ async fn requests_of_the_wrong_form_are_refused() {
         (413, vec![auth, JSON], json!({ "query": "#".repeat(300_000) }).to_string()),
         (400, vec![auth, JSON, ("x-purpose", "spying")], good.clone()),
         (422, vec![auth, JSON], json!({ "query": format!("{{ {} }}", (0..30).map(|i| format!("a{i}: me {{ subject }} ")).collect::<String>()) }).to_string()),
-        (422, vec![auth, JSON], json!({ "query": "{ customers(first: 100) { nodes { orders(first: 100) { nodes { number amount status } } } } }" }).to_string()),
+        (
+            422,
+            vec![auth, JSON],
+            json!({ "query": "{ customers(first: 100) { nodes { orders(first: 100) { nodes { number amount status } } } } }" }).to_string(),
+        ),
     ] {
         let (got, answer) = home.post(&headers, body.clone()).await;
         assert_eq!(got, status, "{body:.120} {answer}");
-        assert!(answer["errors"][0]["message"].is_string() && answer["errors"][0]["extensions"]["code"].is_string() && answer.get("data").is_none(), "{answer}");
+        assert!(
+            answer["errors"][0]["message"].is_string() && answer["errors"][0]["extensions"]["code"].is_string() && answer.get("data").is_none(),
+            "{answer}"
+        );
     }
     let get = reqwest::Client::new().get(format!("{}/graphql?query=%7Bme%7D", home.url)).send().await.unwrap();
     assert_eq!((get.status().as_u16(), get.headers()["allow"].to_str().unwrap()), (405, "POST"));
@@ -111,7 +130,11 @@ async fn any_bytes_get_an_answer_of_the_right_shape() {
     let home = Home::of(Engine::Sqlite).await;
     let authorization = format!("Bearer {}", home.tenant("acme").persona("support").token().await);
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let documents = prop_oneof![prop::collection::vec(any::<u8>(), 0..300), "\\PC{0,200}".prop_map(|text| json!({ "query": text }).to_string().into_bytes()), "[{}()\\[\\]a-z\":$!. ]{0,120}".prop_map(|text| json!({ "query": text }).to_string().into_bytes())];
+    let documents = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..300),
+        "\\PC{0,200}".prop_map(|text| json!({ "query": text }).to_string().into_bytes()),
+        "[{}()\\[\\]a-z\":$!. ]{0,120}".prop_map(|text| json!({ "query": text }).to_string().into_bytes())
+    ];
     for _ in 0..150 {
         let body = documents.new_tree(&mut runner).unwrap().current();
         let (status, answer) = home.post(&[JSON, ("authorization", &authorization)], body).await;

@@ -24,7 +24,15 @@ async fn customer(home: &Home, tenant: &str, persona: &str, purpose: Option<&str
 async fn bi_sees_customers_masked_and_no_free_text() {
     for home in homes().await {
         let own = own_customer(&home).await;
-        let answer = customer(&home, "acme", "bi", None, &own["id"], "name(view: CLEAR) phone(view: CLEAR) email(view: CLEAR) address(view: CLEAR) remarks(view: CLEAR) status").await;
+        let answer = customer(
+            &home,
+            "acme",
+            "bi",
+            None,
+            &own["id"],
+            "name(view: CLEAR) phone(view: CLEAR) email(view: CLEAR) address(view: CLEAR) remarks(view: CLEAR) status",
+        )
+        .await;
         let seen = &answer.data()["customer"];
         assert!(seen["name"].as_str().unwrap().starts_with('*'), "{seen}");
         assert_eq!(seen["phone"].as_str().unwrap().find("****"), Some(3), "{seen}");
@@ -55,7 +63,12 @@ async fn sales_sees_own_customers_clear_for_a_purpose_and_others_masked() {
         assert_eq!(phone("support", Some("sales_follow_up"), "(view: CLEAR)").await, masked, "another role's purpose");
         assert_eq!(phone("support", Some("customer_service"), "(view: CLEAR)").await, clear);
         // In one page: own clear, a colleague's masked.
-        let page = home.tenant("acme").persona("sales").purpose("sales_follow_up").query("{ customers(first: 100) { nodes { phone(view: CLEAR) owner { name } } } }").await;
+        let page = home
+            .tenant("acme")
+            .persona("sales")
+            .purpose("sales_follow_up")
+            .query("{ customers(first: 100) { nodes { phone(view: CLEAR) owner { name } } } }")
+            .await;
         let nodes = page.data()["customers"]["nodes"].as_array().unwrap().clone();
         let with_phone: Vec<&Value> = nodes.iter().filter(|node| node["phone"].is_string()).collect();
         assert!(with_phone.iter().any(|node| node["owner"]["name"] == "李经理") && with_phone.iter().any(|node| node["owner"]["name"] == "张经理"));
@@ -102,7 +115,11 @@ async fn another_tenants_customer_is_a_missing_customer() {
         let theirs = home.tenant("globex").persona("support").query(&format!("{{ findCustomer(by: {{number: \"{number}\"}}) {{ id }} }}")).await;
         assert_eq!(mine.data()["findCustomer"]["id"], own["id"]);
         assert_ne!(theirs.data()["findCustomer"]["id"], own["id"], "the same number is another customer there");
-        let filtered = home.tenant("globex").persona("auditor").ask("query($id: ID!) { audit { events(filter: {customer: $id}) { nodes { at } } } }", json!({ "id": own["id"] })).await;
+        let filtered = home
+            .tenant("globex")
+            .persona("auditor")
+            .ask("query($id: ID!) { audit { events(filter: {customer: $id}) { nodes { at } } } }", json!({ "id": own["id"] }))
+            .await;
         assert_eq!(filtered.data()["audit"]["events"]["nodes"], json!([]));
     }
 }
@@ -132,7 +149,9 @@ async fn searching_has_a_guess_budget() {
         let own = own_customer(&home).await;
         let clear = customer(&home, "acme", "sales", Some("sales_follow_up"), &own["id"], "phone(view: CLEAR)").await;
         let phone = clear.data()["customer"]["phone"].as_str().unwrap().to_owned();
-        let find = async |phone: String| home.tenant("acme").persona("support").ask("query($p: String!) { findCustomer(by: {phone: $p}) { id } }", json!({ "p": phone })).await;
+        let find = async |phone: String| {
+            home.tenant("acme").persona("support").ask("query($p: String!) { findCustomer(by: {phone: $p}) { id } }", json!({ "p": phone })).await
+        };
         let mut answered = 0;
         // Every middle of the masked number, until the budget is spent; it stays spent.
         for middle in 0..40 {
@@ -188,7 +207,12 @@ async fn pages_are_stable_and_cursors_are_bound_to_caller_and_query() {
 #[tokio::test(flavor = "multi_thread")]
 async fn personal_fields_are_neither_filtered_nor_ordered_by() {
     for home in homes().await {
-        for query in ["{ customers(orderBy: {field: PHONE}) { totalCount } }", "{ customers(orderBy: {field: NAME}) { totalCount } }", "{ customers(filter: {phone: \"138\"}) { totalCount } }", "{ customers(filter: {name: \"王\"}) { totalCount } }"] {
+        for query in [
+            "{ customers(orderBy: {field: PHONE}) { totalCount } }",
+            "{ customers(orderBy: {field: NAME}) { totalCount } }",
+            "{ customers(filter: {phone: \"138\"}) { totalCount } }",
+            "{ customers(filter: {name: \"王\"}) { totalCount } }",
+        ] {
             let answer = home.tenant("acme").persona("steward").query(query).await;
             assert_eq!((answer.status, answer.code()), (422, "GRAPHQL_VALIDATION_FAILED"), "{query}");
         }

@@ -9,7 +9,12 @@ const NUMBERED: &str = "{ customers(first: 2) { nodes { id number phone email } 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thief_of_the_file_finds_no_person() {
     let home = Home::of(Engine::Sqlite).await;
-    let page = home.tenant("acme").persona("support").purpose("customer_service").query("{ customers(first: 100) { nodes { name(view: CLEAR) phone(view: CLEAR) email(view: CLEAR) } } }").await;
+    let page = home
+        .tenant("acme")
+        .persona("support")
+        .purpose("customer_service")
+        .query("{ customers(first: 100) { nodes { name(view: CLEAR) phone(view: CLEAR) email(view: CLEAR) } } }")
+        .await;
     let mut canaries = Vec::new();
     for node in page.data()["customers"]["nodes"].as_array().unwrap() {
         canaries.extend(["name", "phone", "email"].iter().filter_map(|field| node[field].as_str().map(str::to_owned)));
@@ -18,7 +23,8 @@ async fn a_thief_of_the_file_finds_no_person() {
     home.raw().await.run("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
     let bytes = std::fs::read(home.file()).unwrap();
     // Users of the tenant have names too; the customers' must not be there.
-    let found: Vec<_> = canaries.iter().filter(|canary| canary.chars().count() > 2 && bytes.windows(canary.len()).any(|window| window == canary.as_bytes())).collect();
+    let found: Vec<_> =
+        canaries.iter().filter(|canary| canary.chars().count() > 2 && bytes.windows(canary.len()).any(|window| window == canary.as_bytes())).collect();
     assert!(found.is_empty(), "{} of {} found in the file", found.len(), canaries.len());
 }
 
@@ -32,10 +38,23 @@ async fn a_moved_or_damaged_cell_does_not_open() {
         raw.as_tenant(home.engine, "acme").await;
         let tenant = "(SELECT id FROM tenant WHERE slug = 'acme')";
         let row = |number: &str, column: &str| format!("(SELECT {column} FROM customer WHERE number = '{number}' AND tenant_id = {tenant})");
-        let ask = async || home.tenant("acme").persona("support").ask("query($id: ID!) { customer(id: $id) { number phone } }", json!({ "id": nodes[0]["id"] })).await;
+        let ask = async || {
+            home.tenant("acme").persona("support").ask("query($id: ID!) { customer(id: $id) { number phone } }", json!({ "id": nodes[0]["id"] })).await
+        };
         assert_eq!(ask().await.status, 200);
-        let damage = if home.engine == Engine::Sqlite { "CAST(substr(phone, 1, length(phone) - 1) || 'x' AS blob)" } else { "substring(phone for length(phone) - 1) || 'x'::bytea" };
-        for (attack, value) in [("another row", row(b, "phone")), ("another row with its key", row(b, "phone")), ("another column", row(a, "name")), ("another tenant", "NULL".to_owned()), ("damage", damage.to_owned()), ("nonsense", if home.engine == Engine::Sqlite { "X'00'".into() } else { "'\\x00'::bytea".into() })] {
+        let damage = if home.engine == Engine::Sqlite {
+            "CAST(substr(phone, 1, length(phone) - 1) || 'x' AS blob)"
+        } else {
+            "substring(phone for length(phone) - 1) || 'x'::bytea"
+        };
+        for (attack, value) in [
+            ("another row", row(b, "phone")),
+            ("another row with its key", row(b, "phone")),
+            ("another column", row(a, "name")),
+            ("another tenant", "NULL".to_owned()),
+            ("damage", damage.to_owned()),
+            ("nonsense", if home.engine == Engine::Sqlite { "X'00'".into() } else { "'\\x00'::bytea".into() }),
+        ] {
             if attack == "another tenant" {
                 continue;
             }
@@ -78,7 +97,11 @@ async fn row_level_security_is_the_second_wall() {
         let raw = home.raw().await;
         let tables = "SELECT count(*) FROM information_schema.columns c JOIN pg_class p ON p.relname = c.table_name WHERE c.column_name = 'tenant_id' AND c.table_schema = 'public'";
         assert_eq!(raw.number(tables).await, 22);
-        assert_eq!(raw.number(&format!("{tables} AND NOT (p.relrowsecurity AND p.relforcerowsecurity)")).await, 0, "a table of tenants without row-level security");
+        assert_eq!(
+            raw.number(&format!("{tables} AND NOT (p.relrowsecurity AND p.relforcerowsecurity)")).await,
+            0,
+            "a table of tenants without row-level security"
+        );
         for table in ["customer", "tenant_key", "audit_event", "app_user"] {
             assert_eq!(raw.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table} without a tenant");
         }

@@ -88,7 +88,14 @@ impl Template {
 }
 
 fn config(dir: &Path, database: Option<&str>) -> Config {
-    Config { data_dir: dir.to_owned(), database_url: database.map(str::to_owned), bind: "127.0.0.1:0".to_owned(), profile: Profile::Development, limits: Limits { rate: 100_000, ..Limits::default() }, ..Config::default() }
+    Config {
+        data_dir: dir.to_owned(),
+        database_url: database.map(str::to_owned),
+        bind: "127.0.0.1:0".to_owned(),
+        profile: Profile::Development,
+        limits: Limits { rate: 100_000, ..Limits::default() },
+        ..Config::default()
+    }
 }
 
 impl Home {

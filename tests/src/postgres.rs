@@ -1,9 +1,9 @@
 //! A throw-away PostgreSQL cluster of this process, on a socket of its own. Never one that is found, never as root.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::Raw;
@@ -43,7 +43,11 @@ fn start() -> Cluster {
     // Below /tmp whatever TMPDIR says: a socket's path must be short, and its user must reach it.
     let dir = PathBuf::from(format!("/tmp/panorama-test-{}", std::process::id()));
     let port = u16::try_from(20_000 + std::process::id() % 20_000).unwrap();
-    let made = unprivileged(&format!("umask 077; mkdir {d} && LC_ALL=C {b}/initdb -D {d}/data -U root_of_tests -A trust -E UTF8 --no-sync >{d}/initdb.log 2>&1", d = dir.display(), b = bin.display()));
+    let made = unprivileged(&format!(
+        "umask 077; mkdir {d} && LC_ALL=C {b}/initdb -D {d}/data -U root_of_tests -A trust -E UTF8 --no-sync >{d}/initdb.log 2>&1",
+        d = dir.display(),
+        b = bin.display()
+    ));
     assert!(run(made), "initdb failed; see {}/initdb.log", dir.display());
     // The keeper ends the cluster and removes it when this process, at the other end of its standard input, is gone.
     let keeper = format!(
@@ -52,13 +56,16 @@ fn start() -> Cluster {
         b = bin.display()
     );
     let child = unprivileged(&keeper).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    for _ in 0..200 {
-        if run(unprivileged(&format!("{}/psql -h 127.0.0.1 -p {port} -U root_of_tests -d postgres -qc 'CREATE ROLE panorama LOGIN' >/dev/null 2>&1", bin.display()))) {
-            return Cluster { dir, port, _keeper: child };
-        }
+    let ready = (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("PostgreSQL did not start; see {}", Path::new(&dir).join("log").display());
+        run(unprivileged(&format!(
+            "{}/psql -h 127.0.0.1 -p {port} -U root_of_tests -d postgres -qc 'CREATE ROLE panorama LOGIN' >/dev/null 2>&1",
+            bin.display()
+        )))
+    });
+    let cluster = Cluster { dir, port, _keeper: child };
+    assert!(ready, "PostgreSQL did not start; see {}/log", cluster.dir.display());
+    cluster
 }
 
 fn run(mut command: Command) -> bool {

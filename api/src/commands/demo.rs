@@ -66,12 +66,42 @@ const PEOPLE: [(&str, &str, &str, &str); 16] = [
 /// Persona, the purpose it declares, what its request shows, and the request.
 const REQUESTS: [(&str, Option<&str>, &str, &str); 9] = [
     ("bi", None, "customers masked, in bulk", "{ customers(first: 3) { totalCount nodes { number name phone email address status } } }"),
-    ("sales", Some("sales_follow_up"), "own customers clear, colleagues' masked", "{ mine: customers(first: 2, filter: {mine: true}) { nodes { id name(view: CLEAR) phone(view: CLEAR) owner { name } } } others: customers(first: 2, filter: {mine: false}) { nodes { name(view: CLEAR) phone(view: CLEAR) owner { name department } } } }"),
-    ("sales_manager", Some("sales_follow_up"), "the department's customers clear", "{ customers(first: 5) { nodes { name(view: CLEAR) phone(view: CLEAR) owner { name department } } } }"),
-    ("support", Some("customer_service"), "a customer's tickets, with their text", "{ customers(first: 3) { nodes { name(view: CLEAR) remarks tickets(first: 2) { nodes { number type body(view: CLEAR) status } } } } }"),
-    ("marketing", None, "segments, never persons in the clear", "{ customers(first: 3, filter: {status: WON}) { totalCount nodes { name phone email(view: CLEAR) industry { code name } tags { name category } } } }"),
-    ("steward", Some("data_quality"), "where values come from", "{ customers(first: 2) { nodes { number name(view: CLEAR) sources { system externalId line } provenance { field source rule } quality { score completeness issues } } } }"),
-    ("privacy", Some("privacy_request"), "who has looked at a customer", "{ customers(first: 1) { nodes { number name(view: CLEAR) seenBy(first: 5) { nodes { at actor fields level purpose } } } } }"),
+    (
+        "sales",
+        Some("sales_follow_up"),
+        "own customers clear, colleagues' masked",
+        "{ mine: customers(first: 2, filter: {mine: true}) { nodes { id name(view: CLEAR) phone(view: CLEAR) owner { name } } } others: customers(first: 2, filter: {mine: false}) { nodes { name(view: CLEAR) phone(view: CLEAR) owner { name department } } } }",
+    ),
+    (
+        "sales_manager",
+        Some("sales_follow_up"),
+        "the department's customers clear",
+        "{ customers(first: 5) { nodes { name(view: CLEAR) phone(view: CLEAR) owner { name department } } } }",
+    ),
+    (
+        "support",
+        Some("customer_service"),
+        "a customer's tickets, with their text",
+        "{ customers(first: 3) { nodes { name(view: CLEAR) remarks tickets(first: 2) { nodes { number type body(view: CLEAR) status } } } } }",
+    ),
+    (
+        "marketing",
+        None,
+        "segments, never persons in the clear",
+        "{ customers(first: 3, filter: {status: WON}) { totalCount nodes { name phone email(view: CLEAR) industry { code name } tags { name category } } } }",
+    ),
+    (
+        "steward",
+        Some("data_quality"),
+        "where values come from",
+        "{ customers(first: 2) { nodes { number name(view: CLEAR) sources { system externalId line } provenance { field source rule } quality { score completeness issues } } } }",
+    ),
+    (
+        "privacy",
+        Some("privacy_request"),
+        "who has looked at a customer",
+        "{ customers(first: 1) { nodes { number name(view: CLEAR) seenBy(first: 5) { nodes { at actor fields level purpose } } } } }",
+    ),
     ("admin", None, "imports and the dictionary", "{ imports { source file read created rejected } dataDictionary { key zh class masked } }"),
     ("auditor", None, "who saw what", "{ audit { events(first: 5) { nodes { at actor operation purpose fields { field clear masked withheld } } } } }"),
 ];
@@ -121,7 +151,11 @@ async fn make(house: &House, company: &Company, quiet: bool) -> Result<(), Stop>
     };
     let steward = house.operator(tenant.id, &login(), "steward", Some("data_quality"));
     let reports = Session::run(house, &steward, Operation::new("command", "Import.reports"), async |session| import::reports(&session, 100).await).await??;
-    let missing: Vec<_> = company.files.iter().filter(|(source, name, _)| !reports.iter().any(|report| report.source == *source && report.file == *name && report.state == "done")).collect();
+    let missing: Vec<_> = company
+        .files
+        .iter()
+        .filter(|(source, name, _)| !reports.iter().any(|report| report.source == *source && report.file == *name && report.state == "done"))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -150,7 +184,9 @@ async fn issue(house: &House, config: &Config, company: &Company) -> Result<BTre
         tokens.insert(*role, issuer.issue(tenant.id, subject, None, Duration::hours(12))?);
     }
     let admin = house.operator(tenant.id, &login(), "admin", None);
-    let service = Change::run(house, &admin, Operation::new("command", "Token.service"), async |change| token::issue(change, "demo-bi", &["bi"], None, 1).await.map_err(Unaccounted::Failed));
+    let service = Change::run(house, &admin, Operation::new("command", "Token.service"), async |change| {
+        token::issue(change, "demo-bi", &["bi"], None, 1).await.map_err(Unaccounted::Failed)
+    });
     tokens.insert("bi", service.await?.to_string());
     Ok(tokens)
 }
@@ -168,7 +204,11 @@ fn shown(url: &str, tokens: &BTreeMap<&str, BTreeMap<&str, String>>) -> String {
                 continue;
             }
             let header = purpose.map(|purpose| format!(" -H 'X-Purpose: {purpose}'")).unwrap_or_default();
-            let _ = writeln!(out, "\n{persona}: {about}\n  curl -s {url}/graphql -H 'Content-Type: application/json' -H 'Authorization: Bearer {token}'{header} -d '{}'", json!({ "query": query }));
+            let _ = writeln!(
+                out,
+                "\n{persona}: {about}\n  curl -s {url}/graphql -H 'Content-Type: application/json' -H 'Authorization: Bearer {token}'{header} -d '{}'",
+                json!({ "query": query })
+            );
         }
     }
     out

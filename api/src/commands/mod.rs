@@ -16,7 +16,12 @@ use crate::{docs, home, http};
 
 /// Panorama (全景): one governed golden record per customer, over GraphQL.
 #[derive(Parser)]
-#[command(name = "panorama", version, about, after_help = "Settings: defaults < --config FILE < PANORAMA_… environment < flags. `panorama config` prints what is in force.")]
+#[command(
+    name = "panorama",
+    version,
+    about,
+    after_help = "Settings: defaults < --config FILE < PANORAMA_… environment < flags. `panorama config` prints what is in force."
+)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -82,10 +87,16 @@ enum Command {
     /// Make or update keys and tables.
     Migrate,
     /// Issue or revoke tokens.
-    #[command(subcommand, after_help = "Examples:\n  panorama token person --tenant acme --user li --hours 12\n  panorama token service --tenant acme --name grafana --role bi --days 90")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama token person --tenant acme --user li --hours 12\n  panorama token service --tenant acme --name grafana --role bi --days 90"
+    )]
     Token(tenants::Token),
     /// Create and list tenants, add users.
-    #[command(subcommand, after_help = "Examples:\n  panorama tenant create acme --name '极光商贸'\n  panorama tenant user acme --subject li --name 李经理 --department 华东销售部 --role sales")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama tenant create acme --name '极光商贸'\n  panorama tenant user acme --subject li --name 李经理 --department 华东销售部 --role sales"
+    )]
     Tenant(tenants::Tenant),
     /// Import files of one source system into a tenant.
     #[command(after_help = "Example:\n  panorama import sales.csv --tenant acme --source sales")]
@@ -159,7 +170,8 @@ async fn serve(config: &Config) -> Result<(), Stop> {
 fn start_log(level: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let quiet = ["sqlx=off", "sea_orm=off", "sea_orm_migration=warn"].iter().filter_map(|directive| directive.parse().ok()).fold(filter, EnvFilter::add_directive);
+    let quiet =
+        ["sqlx=off", "sea_orm=off", "sea_orm_migration=warn"].iter().filter_map(|directive| directive.parse().ok()).fold(filter, EnvFilter::add_directive);
     let _ = tracing_subscriber::fmt().with_env_filter(quiet).with_writer(std::io::stderr).try_init();
 }
 

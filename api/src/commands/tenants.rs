@@ -98,14 +98,21 @@ impl Tenant {
                 print(&format!("tenant {} created\n", tenant.slug))
             }
             Self::List => {
-                let lines: Vec<String> = house.tenants().await?.iter().map(|tenant| format!("{}\t{}{}\n", tenant.slug, tenant.name, if tenant.suspended { "\tsuspended" } else { "" })).collect();
+                let lines: Vec<String> = house
+                    .tenants()
+                    .await?
+                    .iter()
+                    .map(|tenant| format!("{}\t{}{}\n", tenant.slug, tenant.name, if tenant.suspended { "\tsuspended" } else { "" }))
+                    .collect();
                 print(&lines.concat())
             }
             Self::User { slug, subject, name, department, roles } => {
                 let tenant = house.tenant(&slug).await?;
                 let operator = house.operator(tenant.id, &login(), "admin", None);
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-                let added = Change::run(&house, &operator, Operation::new("command", "User.add"), async |change| people::add(change, &subject, &name, department.as_deref(), &roles).await.map_err(Unaccounted::Failed));
+                let added = Change::run(&house, &operator, Operation::new("command", "User.add"), async |change| {
+                    people::add(change, &subject, &name, department.as_deref(), &roles).await.map_err(Unaccounted::Failed)
+                });
                 added.await?;
                 print(&format!("user {subject} of {slug} added\n"))
             }
@@ -121,7 +128,9 @@ impl Token {
             Self::Person { tenant, user, purpose, hours } => {
                 let tenant = house.tenant(&tenant).await?;
                 let operator = house.operator(tenant.id, &login(), "admin", None);
-                let known = entity::Session::run(&house, &operator, Operation::new("command", "Token.person"), async |session| people::exists(&session, &user).await).await??;
+                let known =
+                    entity::Session::run(&house, &operator, Operation::new("command", "Token.person"), async |session| people::exists(&session, &user).await)
+                        .await??;
                 if !known {
                     return Err(Stop::new(format!("tenant {} has no user '{user}'; add one with `panorama tenant user`", tenant.slug)));
                 }
@@ -131,13 +140,18 @@ impl Token {
                 let tenant = house.tenant(&tenant).await?;
                 let operator = house.operator(tenant.id, &login(), "admin", None);
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-                let issued = Change::run(&house, &operator, Operation::new("command", "Token.service"), async |change| token::issue(change, &name, &roles, purpose.as_deref(), days).await.map_err(Unaccounted::Failed));
+                let issued = Change::run(&house, &operator, Operation::new("command", "Token.service"), async |change| {
+                    token::issue(change, &name, &roles, purpose.as_deref(), days).await.map_err(Unaccounted::Failed)
+                });
                 print(&format!("{}\n", issued.await?.as_str()))
             }
             Self::Revoke { tenant, name } => {
                 let tenant = house.tenant(&tenant).await?;
                 let operator = house.operator(tenant.id, &login(), "admin", None);
-                let revoked = Change::run(&house, &operator, Operation::new("command", "Token.revoke"), async |change| token::revoke(change, &name).await.map_err(Unaccounted::Failed)).await?;
+                let revoked = Change::run(&house, &operator, Operation::new("command", "Token.revoke"), async |change| {
+                    token::revoke(change, &name).await.map_err(Unaccounted::Failed)
+                })
+                .await?;
                 print(&format!("{revoked} tokens revoked\n"))
             }
         }

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use entity::{House, Operation, Session, record};
+use entity::fate::{self, Facts};
+use entity::{House, Operation, Session};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use policy::clean::{amount, industry};
 use policy::{Pii, View};
@@ -85,16 +86,27 @@ pub async fn import(house: &House, tenant: &str, files: &[File<'_>], quiet: bool
 /// The report as a table.
 pub fn table(tenant: &str, report: &Report) -> String {
     use std::fmt::Write;
-    let mut out = format!("\n{tenant}\n  {:<24} {:<8} {:>6} {:>8} {:>8} {:>10} {:>10} {:>9} {:>9}\n", "file", "encoding", "read", "created", "updated", "unchanged", "duplicate", "rejected", "warnings");
+    let mut out = format!(
+        "\n{tenant}\n  {:<24} {:<8} {:>6} {:>8} {:>8} {:>10} {:>10} {:>9} {:>9}\n",
+        "file", "encoding", "read", "created", "updated", "unchanged", "duplicate", "rejected", "warnings"
+    );
     for Imported { file, encoding, counts, .. } in &report.files {
-        let _ = writeln!(out, "  {file:<24} {encoding:<8} {:>6} {:>8} {:>8} {:>10} {:>10} {:>9} {:>9}", counts.read, counts.created, counts.updated, counts.unchanged, counts.duplicate, counts.rejected, counts.warnings);
+        let _ = writeln!(
+            out,
+            "  {file:<24} {encoding:<8} {:>6} {:>8} {:>8} {:>10} {:>10} {:>9} {:>9}",
+            counts.read, counts.created, counts.updated, counts.unchanged, counts.duplicate, counts.rejected, counts.warnings
+        );
     }
     for Imported { file, reasons, .. } in report.files.iter().filter(|file| !file.reasons.is_empty()) {
         let why: Vec<String> = reasons.iter().map(|(reason, times)| format!("{reason} {times}")).collect();
         let _ = writeln!(out, "  rejected in {file}: {}", why.join(", "));
     }
     let linked = report.linked;
-    let _ = writeln!(out, "  {} source records are {} customers ({} new, {} updated, {} merged)", linked.records, linked.customers, linked.created, linked.updated, linked.merged);
+    let _ = writeln!(
+        out,
+        "  {} source records are {} customers ({} new, {} updated, {} merged)",
+        linked.records, linked.customers, linked.created, linked.updated, linked.merged
+    );
     out
 }
 
@@ -138,19 +150,18 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
 const COLUMNS: [&str; 12] = ["row_id", "customer_id", "rejected", "reject_reason", "flags", "name", "phone", "email", "date", "industry", "address", "amount"];
 
 async fn rows(session: &Session) -> Result<Vec<u8>, Stop> {
-    let clear = |value: Option<Result<Option<String>, entity::vault::Unreadable>>| -> Result<String, Stop> { Ok(value.transpose().map_err(|problem| Stop::from(entity::Error::from(problem)))?.flatten().unwrap_or_default()) };
-    fn show<K: Pii>(session: &Session, value: Option<entity::Guarded<K>>) -> Option<Result<Option<String>, entity::vault::Unreadable>> {
-        value.map(|value| session.show(&value, View::Clear))
-    }
+    let clear = |value: Option<Result<Option<String>, entity::vault::Unreadable>>| -> Result<String, Stop> {
+        Ok(value.transpose().map_err(|problem| Stop::from(entity::Error::from(problem)))?.flatten().unwrap_or_default())
+    };
     let mut out = csv::Writer::from_writer(Vec::new());
     let broken = |_| Stop::new("the rows cannot be written");
     out.write_record(COLUMNS).map_err(broken)?;
-    for fate in record::fates(session).await? {
+    for fate in fate::all(session).await? {
         let (mut date, mut code, mut fen) = (String::new(), String::new(), String::new());
-        if let Some((on, industry, amount)) = fate.facts() {
+        if let Some(Facts { date: on, industry, amount_fen }) = fate.facts() {
             date = session.tell(on).flatten().map(|date| date.to_string()).unwrap_or_default();
             code = session.tell(industry).flatten().unwrap_or_else(|| industry::UNKNOWN.to_owned());
-            fen = session.tell(amount).flatten().map(amount::yuan).unwrap_or_default();
+            fen = session.tell(amount_fen).flatten().map(amount::yuan).unwrap_or_default();
         }
         let record = fate.record.as_ref();
         let [name, phone, email, address] = [
@@ -163,10 +174,15 @@ async fn rows(session: &Session) -> Result<Vec<u8>, Stop> {
         let rejected = if fate.reason.is_some() { "1" } else { "0" };
         let reason = fate.reason.unwrap_or_default();
         let flags = fate.flags.join(";");
-        let cells = [&fate.row_id, &customer, rejected, &reason, &flags, &name, &phone, &email, &date, &code, &address, &fen].map(|cell| defused(cell));
+        let cells = [&fate.row_id, &customer, rejected, &reason, &flags, &name, &phone, &email, &date, &code, &address, &fen].map(defused);
         out.write_record(&cells).map_err(broken)?;
     }
     out.into_inner().map_err(|_| Stop::new("the rows cannot be written"))
+}
+
+/// A personal value of a row, as clear as the steward may see it.
+fn show<K: Pii>(session: &Session, value: Option<entity::Guarded<K>>) -> Option<Result<Option<String>, entity::vault::Unreadable>> {
+    value.map(|value| session.show(&value, View::Clear))
 }
 
 /// A cell that a spreadsheet would take for a formula gets an apostrophe in front.

@@ -183,13 +183,20 @@ impl Customer {
     /// Consents by purpose, newest first.
     async fn consents(&self, ctx: &Context<'_>) -> Result<Vec<Consent>> {
         let consents = self.page.consents(session(ctx)).await?;
-        Ok(self.mine(&consents).iter().filter_map(|consent| session(ctx).tell(consent.state())).map(|(purpose, given, at)| Consent { purpose, given, at }).collect())
+        Ok(self
+            .mine(&consents)
+            .iter()
+            .filter_map(|consent| session(ctx).tell(consent.state()))
+            .map(|(purpose, given, at)| Consent { purpose, given, at })
+            .collect())
     }
     /// Who has looked at this customer, newest first, from the audit log; null where it may not be seen.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn seen_by(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Option<SeenByConnection>> {
         let looks = audit::seen_by(session(ctx), self.row(), at_most(first, 20)?).await?;
-        let nodes = session(ctx).tell(looks).map(|looks| looks.into_iter().map(|look| Seen { at: look.at, actor: look.actor, fields: look.fields, level: look.level, purpose: look.purpose }).collect());
+        let nodes = session(ctx).tell(looks).map(|looks| {
+            looks.into_iter().map(|look| Seen { at: look.at, actor: look.actor, fields: look.fields, level: look.level, purpose: look.purpose }).collect()
+        });
         Ok(nodes.map(|nodes| SeenByConnection { nodes }))
     }
 }
@@ -201,7 +208,11 @@ impl Customer {
         let words = |parts: [Option<String>; 3]| parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         for order in self.mine(&*page.orders(session, limit).await?) {
             if let Some(Some(at)) = session.tell(order.ordered_at()) {
-                entries.push(TimelineEntry { at, kind: TimelineKind::Order, title: words([session.tell(order.number()), session.tell(order.status()).flatten(), None]) });
+                entries.push(TimelineEntry {
+                    at,
+                    kind: TimelineKind::Order,
+                    title: words([session.tell(order.number()), session.tell(order.status()).flatten(), None]),
+                });
             }
         }
         for contact in self.mine(&*page.contacts(session, limit).await?) {
@@ -211,7 +222,11 @@ impl Customer {
         }
         for ticket in self.mine(&*page.tickets(session, limit).await?) {
             if let Some(Some(at)) = session.tell(ticket.opened_at()) {
-                entries.push(TimelineEntry { at, kind: TimelineKind::Ticket, title: words([session.tell(ticket.number()), session.tell(ticket.kind()).flatten(), session.tell(ticket.status()).flatten()]) });
+                entries.push(TimelineEntry {
+                    at,
+                    kind: TimelineKind::Ticket,
+                    title: words([session.tell(ticket.number()), session.tell(ticket.kind()).flatten(), session.tell(ticket.status()).flatten()]),
+                });
             }
         }
         let sources = page.sources(session).await?;

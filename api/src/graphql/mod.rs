@@ -23,7 +23,11 @@ pub type Schema = async_graphql::Schema<query::Query, EmptyMutation, EmptySubscr
 /// Builds the schema. Deeper limits than ours are async-graphql's own, as a second wall.
 #[must_use]
 pub fn schema(limits: &Limits) -> Schema {
-    async_graphql::Schema::build(query::Query, EmptyMutation, EmptySubscription).limit_complexity(limits.complexity).limit_depth(limits.depth).disable_suggestions().finish()
+    async_graphql::Schema::build(query::Query, EmptyMutation, EmptySubscription)
+        .limit_complexity(limits.complexity)
+        .limit_depth(limits.depth)
+        .disable_suggestions()
+        .finish()
 }
 
 /// The session of this request.

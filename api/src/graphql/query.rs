@@ -43,7 +43,14 @@ impl Query {
 
     /// Customers that meet a filter, in order. Personal fields are neither filtered nor ordered by.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn customers(&self, ctx: &Context<'_>, filter: Option<CustomerFilter>, order_by: Option<CustomerOrder>, first: Option<i32>, after: Option<String>) -> Result<CustomerConnection> {
+    async fn customers(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<CustomerFilter>,
+        order_by: Option<CustomerOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<CustomerConnection> {
         let filter: Filter = filter.unwrap_or_default().into();
         let order = order_by.unwrap_or_default();
         let after = after.map(|cursor| URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid("after: not a cursor".to_owned()))).transpose()?;
@@ -52,7 +59,8 @@ impl Query {
         let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut).await?;
         let (customers, cursors): (Vec<_>, Vec<_>) = page.customers.into_iter().unzip();
         let page_of = Page::of(customers);
-        let edges: Vec<CustomerEdge> = cursors.iter().enumerate().map(|(at, cursor)| CustomerEdge { cursor: URL_SAFE_NO_PAD.encode(cursor), node: Customer::at(&page_of, at) }).collect();
+        let edges: Vec<CustomerEdge> =
+            cursors.iter().enumerate().map(|(at, cursor)| CustomerEdge { cursor: URL_SAFE_NO_PAD.encode(cursor), node: Customer::at(&page_of, at) }).collect();
         let page_info = PageInfo {
             has_next_page: page.more,
             has_previous_page: backward,

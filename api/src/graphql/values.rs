@@ -51,7 +51,14 @@ impl<K: Pii> OutputType for Personal<K> {
             let entry = K::FIELD.entry();
             MetaType::Scalar {
                 name: Self::name(),
-                description: Some(format!("{} · {} ({}). Personal, class {}; masked as `{}`; null where it may not be seen.", entry.zh, entry.en, entry.shape, entry.class.word(), K::FIELD.masked(entry.example))),
+                description: Some(format!(
+                    "{} · {} ({}). Personal, class {}; masked as `{}`; null where it may not be seen.",
+                    entry.zh,
+                    entry.en,
+                    entry.shape,
+                    entry.class.word(),
+                    K::FIELD.masked(entry.example)
+                )),
                 is_valid: None,
                 visible: None,
                 inaccessible: false,

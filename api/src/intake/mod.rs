@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use entity::import::{self, Counts};
 use entity::link::{self, Linked};
-use entity::record::{self, Met};
+use entity::load::{self, Met};
 use entity::{Change, House, Operation, Principal, Session, Unaccounted, people, source};
 use serde::Serialize;
 
@@ -87,7 +87,9 @@ pub async fn run(house: &House, principal: &Arc<Principal>, files: &[File<'_>], 
         imported.push(one(house, principal, file, progress).await?);
     }
     progress(Progress::Linking);
-    let linked = Change::run(house, principal, Operation::new("command", "Import.link"), async |change| link::run(change, began).await.map_err(Failed::from)).await.map_err(|failed| failed.0)?;
+    let linked = Change::run(house, principal, Operation::new("command", "Import.link"), async |change| link::run(change, began).await.map_err(Failed::from))
+        .await
+        .map_err(|failed| failed.0)?;
     Ok(Report { files: imported, linked })
 }
 
@@ -117,7 +119,9 @@ async fn one(house: &House, principal: &Arc<Principal>, file: &File<'_>, progres
     progress(Progress::Read(&file.name, table.rows.len()));
 
     let operation = |name: &str| Operation::new("command", name);
-    let begun = Change::run(house, principal, operation("Import.begin"), async |change| import::begin(change, &source, &file.name, &file.bytes).await.map_err(Failed::from));
+    let begun = Change::run(house, principal, operation("Import.begin"), async |change| {
+        import::begin(change, &source, &file.name, &file.bytes).await.map_err(Failed::from)
+    });
     let import = begun.await.map_err(|failed| failed.0)?;
     let (mut total, mut met, mut reasons) = (Counts::default(), Met::default(), std::collections::BTreeMap::new());
     let mut carried = standardise::Carried::default();
@@ -128,7 +132,7 @@ async fn one(house: &House, principal: &Arc<Principal>, file: &File<'_>, progres
         }
         let (drafts, rejects, warnings) = (standardised.drafts, standardised.rejects, standardised.warnings);
         let loaded = Change::run(house, principal, operation("Import.batch"), async |change| {
-            let counts = record::load(change, &import, drafts, rejects, warnings, &mut met).await?;
+            let counts = load::batch(change, &import, drafts, rejects, warnings, &mut met).await?;
             if usize::try_from(counts.read) != Ok(batch.len()) || !counts.reconciles() {
                 return Err(Failed(in_file("the counts of a batch do not add up; nothing of it was loaded".to_owned())));
             }
@@ -138,6 +142,8 @@ async fn one(house: &House, principal: &Arc<Principal>, file: &File<'_>, progres
         total.add(&counts);
         progress(Progress::Loaded(&file.name, batch.len()));
     }
-    Change::run(house, principal, operation("Import.finish"), async |change| import::finish(change, &import, &total).await.map_err(Failed::from)).await.map_err(|failed| failed.0)?;
+    Change::run(house, principal, operation("Import.finish"), async |change| import::finish(change, &import, &total).await.map_err(Failed::from))
+        .await
+        .map_err(|failed| failed.0)?;
     Ok(Imported { source: source.name, file: file.name.clone(), encoding: table.encoding, counts: total, reasons })
 }

@@ -40,7 +40,12 @@ pub fn table(bytes: &[u8], mapping: &Mapping) -> Result<Table, String> {
     let matches = |row: &Row| row.cells.iter().filter(|cell| known.contains(&header_key(cell))).count();
     let best = rows.iter().take(TITLE_LINES).enumerate().max_by_key(|(at, row)| (matches(row), std::cmp::Reverse(*at)));
     let at = best.filter(|(_, row)| matches(row) >= 2).map(|(at, _)| at);
-    let at = at.ok_or_else(|| format!("none of the first {TITLE_LINES} lines is a header that this source knows ({})", mapping.columns.iter().map(|c| c.header.as_str()).collect::<Vec<_>>().join(", ")))?;
+    let at = at.ok_or_else(|| {
+        format!(
+            "none of the first {TITLE_LINES} lines is a header that this source knows ({})",
+            mapping.columns.iter().map(|c| c.header.as_str()).collect::<Vec<_>>().join(", ")
+        )
+    })?;
     let data = rows.split_off(at + 1);
     let header = rows.pop().map(|row| row.cells).unwrap_or_default();
     Ok(Table { encoding, header, rows: data })
@@ -105,7 +110,13 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_said_without_its_content() {
-        for (bytes, word) in [(&b"PK\x03\x04xxxx"[..], "spreadsheet"), (b"\xff\xfe\x00\x00", "not a text"), (b"", "empty"), (b"a,b\nsecret,13812345678\n", "header"), (b"\xff\xff\xff,\xff\n", "neither")] {
+        for (bytes, word) in [
+            (&b"PK\x03\x04xxxx"[..], "spreadsheet"),
+            (b"\xff\xfe\x00\x00", "not a text"),
+            (b"", "empty"),
+            (b"a,b\nsecret,13812345678\n", "header"),
+            (b"\xff\xff\xff,\xff\n", "neither"),
+        ] {
             let problem = table(bytes, &sales()).err().unwrap();
             assert!(problem.contains(word) && !problem.contains("13812345678"), "{problem}");
         }

@@ -54,7 +54,7 @@ pub fn rows(batch: &[Row], header: &[String], columns: &Columns, tells: Tells, p
                 }
             }
         }
-        match one(&place, cells, columns, tells, people) {
+        match one(&place, &cells, columns, tells, people) {
             Ok((draft, warnings)) => {
                 out.warnings += warnings;
                 out.drafts.push(draft);
@@ -100,17 +100,21 @@ fn not_a_record(cells: &[String], header: &[String]) -> Option<&'static str> {
     None
 }
 
-fn one(place: &Place, cells: Vec<String>, columns: &Columns, tells: Tells, people: &HashMap<String, Uuid>) -> Result<(Draft, i32), Box<Reject>> {
+fn one(place: &Place, cells: &[String], columns: &Columns, tells: Tells, people: &HashMap<String, Uuid>) -> Result<(Draft, i32), Box<Reject>> {
     let cell = |target: Target| columns.at.get(&target).and_then(|at| cells.get(*at)).map_or("", String::as_str);
     let text = |target: Target| Some(fold(cell(target))).filter(|text| !text.is_empty());
     let filled = columns.at.values().filter(|at| cells.get(**at).is_some_and(|cell| !fold(cell).is_empty())).count();
     if filled * 2 < columns.at.len() {
-        return Err(Box::new(place.reject("mostly_empty", format!("{filled} of {} mapped fields are filled; complete the row at its source", columns.at.len()), &cells)));
+        return Err(Box::new(place.reject(
+            "mostly_empty",
+            format!("{filled} of {} mapped fields are filled; complete the row at its source", columns.at.len()),
+            cells,
+        )));
     }
     let mut warnings = 0;
     // A cell that is filled and cannot be read leaves its field empty, and is counted.
     let mut warn = |unread: bool| warnings += i32::from(unread);
-    let mut draft = Draft { row_number: place.row_number, line: place.line, raw: Some(raw(&cells)), external_id: text(Target::ExternalId), ..Draft::default() };
+    let mut draft = Draft { row_number: place.row_number, line: place.line, raw: Some(raw(cells)), external_id: text(Target::ExternalId), ..Draft::default() };
     match phone::cell(cell(Target::Phone)) {
         phone::Cell::Mobile(phone) => draft.phone = Some(phone),
         phone::Cell::Landline(landline) => draft.landline = Some(landline),
@@ -118,7 +122,7 @@ fn one(place: &Place, cells: Vec<String>, columns: &Columns, tells: Tells, peopl
         phone::Cell::Privacy => draft.flags.push("privacy_number"),
         phone::Cell::Placeholder => draft.flags.push("placeholder_phone"),
         phone::Cell::Empty => {}
-        phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), &cells))),
+        phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), cells))),
     }
     draft.name = Name::parse(cell(Target::Name)).ok();
     if draft.name.is_none() {
@@ -155,7 +159,10 @@ fn one(place: &Place, cells: Vec<String>, columns: &Columns, tells: Tells, peopl
     }
     draft.detail = match tells {
         Tells::Membership => Detail::Nothing,
-        Tells::Order => Detail::Order { items: text(Target::Items).map(|items| text(Target::Quantity).map_or_else(|| items.clone(), |n| format!("{items} ×{n}"))), state: text(Target::State) },
+        Tells::Order => Detail::Order {
+            items: text(Target::Items).map(|items| text(Target::Quantity).map_or_else(|| items.clone(), |n| format!("{items} ×{n}"))),
+            state: text(Target::State),
+        },
         Tells::Ticket => Detail::Ticket {
             topic: text(Target::Topic),
             body: Body::parse(cell(Target::Body)).ok(),

@@ -117,7 +117,9 @@ mod tests {
         let sealed = seal(&KEY, None, place(1), b"x").unwrap();
         let here = place(1);
         assert!(open(&KEY, here, &sealed).is_ok());
-        for elsewhere in [place(2), Place { column: "Customer.email", ..here }, Place { table: "ticket", ..here }, Place { tenant: TenantId(Uuid::from_u128(2)), ..here }] {
+        for elsewhere in
+            [place(2), Place { column: "Customer.email", ..here }, Place { table: "ticket", ..here }, Place { tenant: TenantId(Uuid::from_u128(2)), ..here }]
+        {
             assert_eq!(open(&KEY, elsewhere, &sealed), Err(Unreadable::Tampered));
         }
         assert_eq!(open(&[8; 32], here, &sealed), Err(Unreadable::Tampered));

@@ -135,7 +135,8 @@ impl Kek {
 fn run(program: &Path, act: &str, place: Place, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKek> {
     let failed = || BadKek::Command(program.into());
     let context = format!("{}/{}", place.tenant.0, place.column);
-    let mut child = Command::new(program).args([act, &context]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|_| failed())?;
+    let mut child =
+        Command::new(program).args([act, &context]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|_| failed())?;
     child.stdin.take().ok_or_else(failed)?.write_all(hex(input).as_bytes()).map_err(|_| failed())?;
     let output = child.wait_with_output().map_err(|_| failed())?;
     let text = Zeroizing::new(String::from_utf8(output.stdout).map_err(|_| failed())?);

@@ -11,10 +11,10 @@ mod keyring;
 
 pub use column::{BlindIndex, Sealed};
 pub(crate) use envelope::Place;
-pub use kek::{BadKek, Kek};
 pub(crate) use kek::hex;
-pub(crate) use keyring::{RecordKey, Wrapped};
+pub use kek::{BadKek, Kek};
 pub use keyring::Keyring;
+pub(crate) use keyring::{RecordKey, Wrapped};
 
 /// Why something did not open or could not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -108,7 +108,7 @@ fn parse(folded: &str) -> (&'static str, &'static str, &'static str, String) {
 }
 
 /// The longest of `names` with which `text` starts, in full or shortened; with what follows, and whether it was shortened.
-fn take<'t>(text: &'t str, names: impl Iterator<Item = &'static str>) -> Option<(&'static str, &'t str, bool)> {
+fn take(text: &str, names: impl Iterator<Item = &'static str>) -> Option<(&'static str, &str, bool)> {
     let spellings = names.flat_map(|name| [(name, name), (name, short(name))]);
     let (name, spelling) =
         spellings.filter(|(_, spelling)| text.starts_with(spelling)).max_by_key(|(name, spelling)| (spelling.len(), std::cmp::Reverse(name.len())))?;
@@ -116,7 +116,7 @@ fn take<'t>(text: &'t str, names: impl Iterator<Item = &'static str>) -> Option<
 }
 
 /// The longest of `names` with which `text` starts in full.
-fn take_whole<'t>(text: &'t str, names: impl Iterator<Item = &'static str>) -> Option<(&'static str, &'t str)> {
+fn take_whole(text: &str, names: impl Iterator<Item = &'static str>) -> Option<(&'static str, &str)> {
     names.filter(|name| text.starts_with(name)).max_by_key(|name| name.len()).map(|name| (name, after(text, name)))
 }
 

@@ -65,15 +65,15 @@ fn ymd(year: &str, month: &str, day: &str) -> Option<NaiveDate> {
         4 => year.parse().ok()?,
         _ => return None,
     };
-    NaiveDate::from_ymd_opt(year, month.parse().ok()?, day.parse().ok()?).filter(plausible)
+    NaiveDate::from_ymd_opt(year, month.parse().ok()?, day.parse().ok()?).filter(|date| plausible(*date))
 }
 
 /// A day number of the spreadsheet's 1900 calendar.
 fn serial(days: u64) -> Option<NaiveDate> {
-    NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(days)).filter(plausible)
+    NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(days)).filter(|date| plausible(*date))
 }
 
-fn plausible(date: &NaiveDate) -> bool {
+fn plausible(date: NaiveDate) -> bool {
     use chrono::Datelike;
     (1950..=2100).contains(&date.year())
 }

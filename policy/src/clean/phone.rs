@@ -51,7 +51,7 @@ pub fn cell(raw: &str) -> Cell {
         return Cell::Masked;
     }
     if let Some((number, extension)) = first.rsplit_once(['-', '转']) {
-        let number: String = number.chars().filter(|c| c.is_ascii_digit()).collect();
+        let number: String = number.chars().filter(char::is_ascii_digit).collect();
         if extension.len() == 4 && extension.bytes().all(|b| b.is_ascii_digit()) && number.len() == 11 && number.starts_with('1') {
             return Cell::Privacy;
         }

@@ -1,0 +1,21 @@
+# What there is to do here. Each recipe is one line of what CI does too.
+
+# the demo, on http://127.0.0.1:8080
+run:
+    cargo run --release -- demo
+
+# every test; PostgreSQL where its programs are installed
+test:
+    cargo test --workspace
+
+# what CI refuses
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+
+# write the generated files: schema, data dictionary, policy matrix
+generate:
+    cargo run --quiet -- schema > docs/schema.graphql
+    cargo run --quiet -- dictionary > docs/data-dictionary.md
+    cargo run --quiet -- matrix > docs/policy-matrix.md
