@@ -220,3 +220,41 @@ async fn an_external_command_can_hold_the_key() {
     let refused = run(&["tenant", "list"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("key command"), "{refused:?}");
 }
+
+/// The words of a shell line with single quotes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let readme = include_str!("../../README.md");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("sales.csv"), "序号,客户姓名,手机,客户状态,负责人\n1,张小三,138 1234 5678,意向客户,李经理\n").unwrap();
+    let mut ran = 0;
+    for line in readme.lines().filter(|line| line.starts_with("panorama ")) {
+        let words = words(line);
+        let mut arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        if arguments[0] == "serve" {
+            let port = arguments.iter().position(|word| *word == "127.0.0.1:8080").expect("the README binds the default port");
+            arguments[port] = "127.0.0.1:0";
+            let (serving, _) = program(&arguments).current_dir(dir.path()).until("serving");
+            drop(serving);
+        } else {
+            let output = program(&arguments).current_dir(dir.path()).output();
+            assert!(output.status.success(), "{line}: {output:?}");
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 6, "README lost its commands");
+    assert!(readme.contains("cargo run --release -- demo") && readme.contains("cargo test --workspace"));
+}

@@ -52,6 +52,15 @@ impl Program {
         lines.into_iter().next().unwrap()
     }
 
+    /// Starts it and returns it when a line of its standard error holds the word.
+    pub fn until(mut self, word: &str) -> (Serving, String) {
+        let mut child = self.0.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.map_while(Result::ok).find(|line| line.contains(word));
+        let serving = Serving { child, log: None };
+        (serving, line.unwrap_or_else(|| panic!("it stopped before it said '{word}'")))
+    }
+
     /// Starts it and returns it with the first line of its standard output.
     pub fn serving(mut self) -> (Serving, String) {
         let mut child = self.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
