@@ -51,7 +51,9 @@ pub(crate) struct Golden<'m> {
 }
 
 /// Applies the default survivorship rules to the records of one customer.
-pub(crate) fn survive<'m>(members: &[&'m Member]) -> Golden<'m> {
+///
+/// `company_industry` is what other records say of the same company, for when none of these says it.
+pub(crate) fn survive<'m>(members: &[&'m Member], company_industry: Option<&str>) -> Golden<'m> {
     let mut why = Vec::new();
     let mut newest: Vec<&'m Member> = members.to_vec();
     newest.sort_by(|a, b| b.at.cmp(&a.at).then(a.position.cmp(&b.position)).then(a.id.cmp(&b.id)));
@@ -67,7 +69,12 @@ pub(crate) fn survive<'m>(members: &[&'m Member]) -> Golden<'m> {
     let address = first(&newest, Field::Address, "newest, whole", &mut why, |m| m.address.as_ref());
     let remarks = first(&newest, Field::Remarks, "newest", &mut why, |m| m.remarks.as_ref());
     let company = first(&trusted, Field::Company, "most trusted source, newest", &mut why, |m| m.company.clone());
-    let industry = first(&trusted, Field::Industry, "most trusted source, newest", &mut why, |m| m.industry.clone());
+    let stated = first(&trusted, Field::Industry, "most trusted source, newest", &mut why, |m| m.industry.clone());
+    let industry = stated.or_else(|| {
+        let filled = company_industry?.to_owned();
+        why.push(Provenance { field: Field::Industry.entry().key.to_owned(), source: String::new(), rule: "from the company's other records".to_owned() });
+        Some(filled)
+    });
     let channel = first(&oldest, Field::Channel, "earliest", &mut why, |m| m.channel);
     let mut by_follow_up = newest.clone();
     by_follow_up.sort_by_key(|member| (member.first_follow_up.is_none(), member.first_follow_up));
@@ -176,10 +183,11 @@ mod tests {
     #[test]
     fn the_standard_rules() {
         let members = [member("sales", 0, 1, "王小明", "13812345678"), member("ecom", 3, 9, "王晓明", "13912345679"), member("shop", 1, 5, "王晓明", "")];
-        let golden = survive(&members.iter().collect::<Vec<_>>());
+        let golden = survive(&members.iter().collect::<Vec<_>>(), Some("C14"));
         assert_eq!(golden.name.unwrap().expose(), "王晓明", "most frequent");
         assert_eq!(golden.phone.unwrap().expose(), "13912345679", "newest valid");
         assert_eq!(golden.first_follow_up, NaiveDate::from_ymd_opt(2024, 5, 1), "earliest");
+        assert_eq!(golden.industry.as_deref(), Some("C14"), "filled in");
         let phone = golden.provenance.iter().find(|p| p.field == "Customer.phone").unwrap();
         assert_eq!((phone.source.as_str(), phone.rule.as_str()), ("ecom", "newest"));
     }

@@ -55,6 +55,7 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
     let members = rows.iter().map(|row| open(change.keyring(), &sources, row)).collect::<Result<Vec<_>, _>>()?;
     let clusters = clusters(&rows, &members);
 
+    let companies = Companies::of(&rows, since);
     let mut linked = Linked { records: rows.len(), customers: clusters.len(), ..Linked::default() };
     let customers = assign(&rows, &clusters);
     let mut numbers = Numbers::of(scope, change.now()).await?;
@@ -63,13 +64,14 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
         let id = kept.unwrap_or_else(Uuid::now_v7);
         let moved = cluster.iter().filter(|&&i| rows[i].customer_id != Some(id));
         points.extend(moved.map(|&i| (rows[i].id, id)));
-        let touched = cluster.iter().any(|&i| rows[i].customer_id != Some(id) || rows[i].imported_at >= since);
+        let touched = cluster.iter().any(|&i| rows[i].customer_id != Some(id) || rows[i].imported_at >= since || companies.touched(&rows[i]));
         if !touched {
             continue;
         }
         let mine: Vec<&Member> = cluster.iter().map(|&i| &members[i]).collect();
         tags.extend(mine.iter().flat_map(|member| &member.tags).map(|(category, name)| (id, category.clone(), name.clone())));
-        let row = golden_row(change, id, &cluster.iter().map(|&i| &members[i]).collect::<Vec<_>>(), &people)?;
+        let industry = cluster.iter().find_map(|&i| companies.industry(&rows[i]));
+        let row = golden_row(change, id, &mine, industry, &people)?;
         match kept {
             None => new.push(customer::ActiveModel {
                 number: Set(numbers.next()),
@@ -195,9 +197,9 @@ fn merged(rows: &[record::Model], points: &[(Uuid, Uuid)]) -> Vec<Merged> {
 }
 
 /// The golden row of a customer, sealed under a fresh record key.
-fn golden_row(change: &Change, id: Uuid, members: &[&Member], people: &HashMap<Uuid, Person>) -> Result<customer::ActiveModel, Error> {
+fn golden_row(change: &Change, id: Uuid, members: &[&Member], industry: Option<&str>, people: &HashMap<Uuid, Person>) -> Result<customer::ActiveModel, Error> {
     let keys = change.keyring();
-    let golden: Golden<'_> = survive(members);
+    let golden: Golden<'_> = survive(members, industry);
     let (key, wrapped, epoch) = keys.new_record(customer::Model::TABLE, id)?;
     let (name, name_index) = seal_found::<Name>(keys, &key, golden.name)?;
     let (phone, phone_index) = seal_found::<Phone>(keys, &key, golden.phone)?;
@@ -233,6 +235,36 @@ fn golden_row(change: &Change, id: Uuid, members: &[&Member], people: &HashMap<U
         updated_at: Set(change.now()),
         ..Default::default()
     })
+}
+
+/// What all records together say of a company's industry.
+struct Companies<'r> {
+    industries: HashMap<&'r [u8], &'r str>,
+    /// Companies of which a record came in since.
+    fresh: HashSet<&'r [u8]>,
+}
+
+impl<'r> Companies<'r> {
+    fn of(rows: &'r [record::Model], since: DateTime<Utc>) -> Self {
+        let mut said: BTreeMap<(&[u8], &str), usize> = BTreeMap::new();
+        for row in rows {
+            if let (Some(company), Some(industry)) = (&row.company_index, &row.industry) {
+                *said.entry((company, industry)).or_default() += 1;
+            }
+        }
+        let mut said: Vec<_> = said.into_iter().collect();
+        said.sort_by_key(|(_, times)| *times); // the most frequent comes last and stays
+        let fresh = rows.iter().filter(|row| row.imported_at >= since).filter_map(|row| row.company_index.as_deref()).collect();
+        Self { industries: said.into_iter().map(|((company, industry), _)| (company, industry)).collect(), fresh }
+    }
+
+    fn industry(&self, row: &record::Model) -> Option<&'r str> {
+        self.industries.get(row.company_index.as_deref()?).copied()
+    }
+
+    fn touched(&self, row: &record::Model) -> bool {
+        row.company_index.as_deref().is_some_and(|company| self.fresh.contains(company))
+    }
 }
 
 /// Human numbers: C, the date, and a sequence that starts anew every day.

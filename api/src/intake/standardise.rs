@@ -85,7 +85,10 @@ fn raw(cells: &[String]) -> Raw {
 /// Blank rows, totals, repeated headers and footers.
 fn not_a_record(cells: &[String], header: &[String]) -> Option<&'static str> {
     let filled: Vec<String> = cells.iter().map(|cell| fold(cell)).filter(|cell| !cell.is_empty()).collect();
-    let Some(first) = filled.first() else { return Some("a blank row") };
+    if filled.is_empty() {
+        return Some("a blank row");
+    }
+    let first = cells.first().map(|cell| fold(cell)).unwrap_or_default();
     let same = cells.iter().zip(header).filter(|(cell, head)| !cell.trim().is_empty() && header_key(cell) == header_key(head)).count();
     if same >= 2 && same * 2 > filled.len() {
         return Some("a repeated header");

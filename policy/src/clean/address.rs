@@ -65,9 +65,26 @@ pub fn text(raw: &str) -> Result<String, Invalid> {
     Ok(format!("{province}|{city}|{district}|{detail}"))
 }
 
+type Parts<'t> = (&'static str, &'static str, &'static str, &'t str);
+
+/// Of the ways to read an address, the one that tells most: 吉林市龙潭区 is a city, not a province and something.
 fn parse(folded: &str) -> (&'static str, &'static str, &'static str, String) {
     let whole = folded.trim_matches(['|', ' ']);
-    let (mut province, mut rest, mut shortened) = take(whole, DIVISIONS.provinces.iter().copied()).unwrap_or(("", whole, false));
+    let (province, rest, shortened) = take(whole, DIVISIONS.provinces.iter().copied()).unwrap_or(("", whole, false));
+    let mut read = below(whole, province, rest, shortened);
+    if read.2.is_empty() && !province.is_empty() {
+        let as_city = below(whole, "", whole, false);
+        if !as_city.2.is_empty() {
+            read = as_city;
+        }
+    }
+    let (province, city, district, detail) = read;
+    (province, city, district, detail.trim_start_matches(['|', ' ', ',']).to_owned())
+}
+
+/// Reads city, district and detail behind a province.
+fn below<'t>(whole: &'t str, mut province: &'static str, rest: &'t str, mut shortened: bool) -> Parts<'t> {
+    let mut rest = rest;
     let mut city = "";
     let found = match DIVISIONS.cities_of.get(province) {
         Some(cities) => take(rest, cities.iter().copied()),
@@ -85,26 +102,29 @@ fn parse(folded: &str) -> (&'static str, &'static str, &'static str, String) {
     if rest.starts_with("市辖区") {
         rest = after(rest, "市辖区");
     }
-    let mut district = "";
     let under = |city: &'static str| DIVISIONS.districts.get(&(province, city)).map_or(&[][..], Vec::as_slice).iter().copied();
     if let Some((name, after)) = take_whole(rest, under(city)) {
-        (district, rest) = (name, after);
-    } else if city.is_empty() {
+        return (province, city, name, after);
+    }
+    if city.is_empty() {
         // A district that only one city of the province has gives its city.
-        let found: Vec<_> =
-            DIVISIONS.cities_of.get(province).into_iter().flatten().filter_map(|city| take_whole(rest, under(city)).map(|hit| (*city, hit))).collect();
+        let cities = DIVISIONS.cities_of.get(province).into_iter().flatten();
+        let found: Vec<_> = cities.filter_map(|city| take_whole(rest, under(city)).map(|hit| (*city, hit))).collect();
         if let [(only, (name, after))] = found[..] {
-            (city, district, rest) = (only, name, after);
+            return (province, only, name, after);
+        }
+    } else if !short_city && before_city.len() > city.len() {
+        // 济南市中区 is 济南 and 市中区.
+        let shorter = &before_city[short(city).len().min(before_city.len())..];
+        if let Some((name, after)) = take_whole(shorter, under(city)) {
+            return (province, city, name, after);
         }
     }
     // A short form counts only with something certain behind it: 朝阳路1号 is a street, 重庆沙坪坝区 is not.
-    if district.is_empty() && (shortened || (short_city && before_city.len() == whole.len())) {
-        return ("", "", "", whole.to_owned());
+    if shortened || (short_city && before_city.len() == whole.len()) {
+        return ("", "", "", whole);
     }
-    if district.is_empty() && short_city {
-        (city, rest) = ("", before_city);
-    }
-    (province, city, district, rest.trim_start_matches(['|', ' ', ',']).to_owned())
+    if short_city { (province, "", "", before_city) } else { (province, city, "", rest) }
 }
 
 /// The longest of `names` with which `text` starts, in full or shortened; with what follows, and whether it was shortened.
@@ -162,6 +182,9 @@ mod tests {
             ("合肥市合肥经济技术开发区解放街443号", "安徽省|合肥市|合肥经济技术开发区|解放街443号"),
             ("文三街456号东方名城", "|||文三街456号东方名城"),
             ("朝阳路542号", "|||朝阳路542号"),
+            ("山东济南市中区科技路378号", "山东省|济南市|市中区|科技路378号"),
+            ("吉林市龙潭区朝阳路172号", "吉林省|吉林市|龙潭区|朝阳路172号"),
+            ("海南藏族自治州共和县文三街332号", "青海省|海南藏族自治州|共和县|文三街332号"),
             ("湖南省株洲市醴陵市学院大道55号", "湖南省|株洲市|醴陵市|学院大道55号"),
         ] {
             assert_eq!(text(raw).as_deref(), Ok(want), "{raw}");
