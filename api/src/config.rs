@@ -67,8 +67,10 @@ pub struct Limits {
     pub complexity: usize,
     /// Seconds that a request may run.
     pub seconds: u64,
-    /// Requests per second of one token.
+    /// Requests per second of one caller.
     pub rate: u32,
+    /// Requests of one caller that run at once.
+    pub concurrency: usize,
 }
 
 impl Default for Limits {
@@ -84,6 +86,7 @@ impl Default for Limits {
             complexity: 20_000,
             seconds: 10,
             rate: 200,
+            concurrency: 16,
         }
     }
 }
@@ -155,16 +158,19 @@ pub fn login() -> String {
     std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
 }
 
-/// A URL without its password.
+/// A URL without its password, wherever that stands.
 #[must_use]
 pub fn star(url: &str) -> String {
-    match (url.split_once("://"), url.rfind('@')) {
-        (Some((scheme, rest)), Some(at)) => {
-            let user = rest.split([':', '@']).next().unwrap_or_default();
-            format!("{scheme}://{user}:***{}", &url[at..])
-        }
-        _ => url.to_owned(),
+    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let mut out = match (base.split_once("://"), base.rfind('@')) {
+        (Some((scheme, rest)), Some(at)) => format!("{scheme}://{}:***{}", rest.split([':', '@']).next().unwrap_or_default(), &base[at..]),
+        _ => base.to_owned(),
+    };
+    if let Some(query) = query {
+        let shown = query.split('&').map(|pair| if pair.to_ascii_lowercase().starts_with("password=") { "password=***" } else { pair });
+        out = format!("{out}?{}", shown.collect::<Vec<_>>().join("&"));
     }
+    out
 }
 
 #[cfg(test)]
@@ -174,7 +180,8 @@ mod tests {
     #[test]
     fn passwords_are_starred() {
         assert_eq!(star("postgres://me:se@cret@host/db"), "postgres://me:***@host/db");
-        assert_eq!(star("sqlite://x.db"), "sqlite://x.db");
+        assert_eq!(star("sqlite://x.db?mode=rwc"), "sqlite://x.db?mode=rwc");
+        assert_eq!(star("postgres://host/db?user=me&password=secret"), "postgres://host/db?user=me&password=***");
         let config = Config { database_url: Some("postgres://me:secret@host/db".into()), ..Config::default() };
         assert!(!config.starred().contains("secret"));
     }

@@ -146,29 +146,94 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// A validation message may quote what the client sent, and that may be personal: only names that stand in the document
-/// as names are kept.
+/// A validation message may quote what the client sent, and that may be personal. Word by word: what is neither a name of the
+/// schema or document nor a word of such messages is left out.
 fn unquoted(message: &str, names: &Names<'_>) -> String {
     let mut out = String::with_capacity(message.len());
-    for (i, part) in message.split('"').enumerate() {
-        let harmless =
-            i % 2 == 0 || names.contains(part) || part.split(['[', ']', '!']).all(|word| word.is_empty() || names.contains(word) || SCALARS.contains(&word));
-        if i > 0 {
-            out.push('"');
+    let mut rest = message;
+    while let Some(c) = rest.chars().next() {
+        let width = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        if width == 0 {
+            out.push(if c.is_ascii() { c } else { '…' });
+            rest = &rest[c.len_utf8()..];
+            continue;
         }
-        out.push_str(if harmless { part } else { "…" });
+        let word = &rest[..width];
+        out.push_str(if names.contains(word) || WORDS.contains(&word.to_ascii_lowercase().as_str()) { word } else { "…" });
+        rest = &rest[width..];
     }
-    // Values that stand without quotes: keep words of the message's own alphabet only.
-    out.chars()
-        .map(|c| if c.is_ascii() || c == '…' { c } else { '?' })
-        .collect::<String>()
-        .split(' ')
-        .map(|word| if word.bytes().filter(u8::is_ascii_digit).count() > 3 { "…" } else { word })
-        .collect::<Vec<_>>()
-        .join(" ")
+    out
 }
 
-const SCALARS: [&str; 6] = ["ID", "Int", "String", "Boolean", "Float", "DateTime"];
+/// The words of validation messages.
+const WORDS: [&str; 66] = [
+    "a",
+    "all",
+    "already",
+    "an",
+    "and",
+    "are",
+    "argument",
+    "arguments",
+    "as",
+    "at",
+    "be",
+    "but",
+    "by",
+    "can",
+    "cannot",
+    "circular",
+    "conflict",
+    "contain",
+    "contains",
+    "default",
+    "defined",
+    "directive",
+    "does",
+    "duplicate",
+    "enumeration",
+    "exactly",
+    "expected",
+    "field",
+    "fields",
+    "for",
+    "found",
+    "fragment",
+    "fragments",
+    "has",
+    "have",
+    "in",
+    "input",
+    "invalid",
+    "is",
+    "it",
+    "mandatory",
+    "must",
+    "name",
+    "never",
+    "no",
+    "not",
+    "null",
+    "of",
+    "on",
+    "one",
+    "only",
+    "operation",
+    "or",
+    "provided",
+    "required",
+    "schema",
+    "selection",
+    "subfields",
+    "the",
+    "there",
+    "to",
+    "type",
+    "unknown",
+    "value",
+    "variable",
+    "with",
+];
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +245,7 @@ mod tests {
         let names = HashSet::from(["phone", "Customer"]);
         assert_eq!(unquoted("Unknown field \"phone\" on type \"Customer\".", &names), "Unknown field \"phone\" on type \"Customer\".");
         assert_eq!(unquoted("does not contain the value \"13812345678\"", &names), "does not contain the value \"…\"");
-        assert_eq!(unquoted("Invalid value 13812345678 王明", &names), "Invalid value … ??");
+        assert_eq!(unquoted("Invalid value 13812345678 王明", &names), "Invalid value … …");
+        assert_eq!(unquoted("the value \"x\" Mary Lee\"", &names), "the value \"…\" … …\"");
     }
 }

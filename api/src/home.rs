@@ -37,7 +37,7 @@ pub async fn make(config: &Config, demo: bool) -> Result<(House, usize), Stop> {
     let path = key_path(config);
     let kek = if config.key_command.is_some() || path.exists() {
         kek(config)?
-    } else if config.database_url.is_none() && database.exists() {
+    } else if (config.database_url.is_some() || database.exists()) && entity::Store::occupied(&config.url()).await? {
         // A new key would make the data unreadable for good.
         return Err(entity::vault::BadKek::Missing(path).into());
     } else {

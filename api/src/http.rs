@@ -1,9 +1,9 @@
 //! GraphQL over HTTP: a handler of our own, because the shipped one answers 200 to nearly everything, runs mutations over
 //! GET and shows any error's text.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -14,6 +14,7 @@ use entity::{House, Operation, Principal, Session, Unaccounted};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::auth::{self, Issuer, NotAdmitted};
@@ -31,6 +32,16 @@ pub struct Shared {
     names: HashSet<String>,
     limits: Limits,
     rate: DefaultKeyedRateLimiter<String>,
+    /// How many requests of one caller run.
+    running: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Shared {
+    /// The places for requests of one caller. Callers are users and tokens of the tenants, so the map stays small.
+    fn slot(&self, caller: &str) -> Arc<Semaphore> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(running.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.limits.concurrency))))
+    }
 }
 
 /// A server that listens, and where.
@@ -49,8 +60,15 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
     let rate = NonZeroU32::new(config.limits.rate.max(1)).unwrap_or(NonZeroU32::MIN);
     let schema = graphql::schema(&config.limits);
     let names = schema.sdl().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned).collect();
-    let shared =
-        web::Data::new(Shared { house, issuer, schema, names, limits: config.limits.clone(), rate: DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)) });
+    let shared = web::Data::new(Shared {
+        house,
+        issuer,
+        schema,
+        names,
+        limits: config.limits.clone(),
+        rate: DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)),
+        running: Mutex::default(),
+    });
     let body = config.limits.body;
     let factory = move || {
         App::new()
@@ -126,8 +144,10 @@ async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web:
         Ok(principal) => Arc::new(principal),
         Err(refusal) => return refused(&exchange, refusal),
     };
-    if shared.rate.check_key(&principal.subject().to_owned()).is_err() {
-        let mut answer = exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests; try again in a second");
+    let caller = format!("{} {}", principal.tenant().0, principal.subject());
+    let permit = shared.slot(&caller).try_acquire_owned();
+    if permit.is_err() || shared.rate.check_key(&caller).is_err() {
+        let mut answer = exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second");
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return answer;
     }
@@ -194,12 +214,16 @@ async fn execute(exchange: &Exchange, shared: &Shared, principal: &Arc<Principal
     let variables = Value::Object(body.variables.unwrap_or_default());
     let operation = Operation::new("query", operation_name(body.operation_name.as_ref(), &document))
         .of_document(&body.query, variables.to_string().into_bytes())
-        .in_request(&exchange.id);
+        .in_request(&exchange.id)
+        .within(Duration::from_secs(shared.limits.seconds));
     let mut request = Request::new("").variables(Variables::from_json(variables));
     request.operation_name = body.operation_name;
     request.set_parsed_query(document);
     let run = Session::run(&shared.house, principal, operation, async |session| {
         let response = shared.schema.execute(request.data(Arc::clone(&session))).await;
+        if !response.errors.is_empty() {
+            session.fail();
+        }
         let disclosure: Vec<Value> = session
             .disclosure()
             .into_iter()
@@ -207,10 +231,10 @@ async fn execute(exchange: &Exchange, shared: &Shared, principal: &Arc<Principal
             .collect();
         (response, disclosure)
     });
-    match tokio::time::timeout(Duration::from_secs(shared.limits.seconds), run).await {
-        Err(_) => exchange.refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the query took too long; ask for less at once"),
-        Ok(Err(unaccounted)) => withheld(exchange, &unaccounted),
-        Ok(Ok((response, disclosure))) => finish(exchange, response, &disclosure, &names),
+    match run.await {
+        Err(Unaccounted::TooLong) => exchange.refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the query took too long; ask for less at once"),
+        Err(unaccounted) => withheld(exchange, &unaccounted),
+        Ok((response, disclosure)) => finish(exchange, response, &disclosure, &names),
     }
 }
 
@@ -224,7 +248,9 @@ fn operation_name(asked: Option<&String>, document: &async_graphql::parser::type
             .or_else(|| if named.len() == 1 { named.keys().next().map(ToString::to_string) } else { None }),
         Single(_) => None,
     };
-    known.unwrap_or_else(|| "anonymous".to_owned())
+    // A name that the client chose goes into the log: one that looks like a number or is long does not.
+    let plain = |name: &String| name.len() <= 60 && name.bytes().filter(u8::is_ascii_digit).count() <= 4;
+    known.filter(plain).unwrap_or_else(|| "anonymous".to_owned())
 }
 
 /// The answer stays inside.

@@ -19,7 +19,7 @@ pub fn scan<'d>(document: &'d str, limits: &Limits) -> Result<HashSet<&'d str>, 
         let start = i;
         match bytes[i] {
             b'#' => {
-                while i < bytes.len() && bytes[i] != b'\n' {
+                while i < bytes.len() && !matches!(bytes[i], b'\n' | b'\r') {
                     i += 1;
                 }
                 continue;
@@ -28,10 +28,13 @@ pub fn scan<'d>(document: &'d str, limits: &Limits) -> Result<HashSet<&'d str>, 
                 i += 1;
                 continue;
             }
-            b'"' if document[i..].starts_with("\"\"\"") => i = document[i + 3..].find("\"\"\"").map_or(bytes.len(), |end| i + 6 + end),
+            b'"' if document[i..].starts_with("\"\"\"") => i = block_end(document, i + 3)?,
             b'"' => {
                 i += 1;
-                while i < bytes.len() && bytes[i] != b'"' && bytes[i] != b'\n' {
+                while i < bytes.len() && bytes[i] != b'"' {
+                    if matches!(bytes[i], b'\n' | b'\r') {
+                        return Err("a string of the document does not end".to_owned());
+                    }
                     i += if bytes[i] == b'\\' { 2 } else { 1 };
                 }
                 i += 1;
@@ -66,6 +69,20 @@ pub fn scan<'d>(document: &'d str, limits: &Limits) -> Result<HashSet<&'d str>, 
         }
     }
     Ok(names)
+}
+
+/// Behind the block string that begins at `start`; an escaped `\"""` does not end it.
+fn block_end(document: &str, start: usize) -> Result<usize, String> {
+    let mut at = start;
+    while let Some(found) = document[at..].find("\"\"\"") {
+        let quotes = at + found;
+        if document.as_bytes()[quotes - 1] == b'\\' && quotes > start {
+            at = quotes + 3;
+        } else {
+            return Ok(quotes + 3);
+        }
+    }
+    Err("a string of the document does not end".to_owned())
 }
 
 /// What was counted of one operation, fragments expanded.
@@ -169,6 +186,13 @@ mod tests {
         assert!(verdict("{ me { subject } }").is_ok());
         let deep = format!("{}x{}", "{a".repeat(3_000), "}".repeat(3_000));
         assert!(verdict(&deep).unwrap_err().contains("nests"));
+        // The scan and the parser must agree on where comments and strings end.
+        for blind in ["#\r", "\"\"\"\\\"\"\" \"\"\"", "# \u{2028}\n", "\"\" "] {
+            assert!(verdict(&format!("{blind}{deep}")).unwrap_err().contains("nests"), "{blind:?}");
+        }
+        for open in ["\"\"\" ", "\"", "{ a(b: \"\"\"abc\" "] {
+            assert!(verdict(&format!("{open}\n{deep}")).unwrap_err().contains("does not end"), "{open:?}");
+        }
         let nested = format!("{}x{}", "{a".repeat(20), "}".repeat(20));
         assert!(verdict(&nested).unwrap_err().contains("nests"));
         let aliases = (0..40).map(|i| format!("a{i}: subject")).collect::<Vec<_>>().join(" ");

@@ -161,15 +161,27 @@ pub async fn events(session: &Session, filter: &Filter, limit: u64, before: Opti
     select = select.apply_if(filter.clear, |select, clear| select.filter(if clear { Column::Clear.gt(0) } else { Column::Clear.eq(0) }));
     select = select.apply_if(before, |select, before| select.filter(Column::Id.lt(before)));
     if let Some(customer) = filter.customer {
-        let alias = session.keyring().alias(customer)?;
-        select = select.filter(Column::Id.in_subquery(events_about(session, alias)));
+        let aliases = aliases(session, customer).await?;
+        select = select.filter(Column::Id.in_subquery(events_about(session, &aliases)));
     }
     let rows = select.order_by_desc(Column::Id).limit(limit).all(scope.tx()).await?;
     Ok(rows.into_iter().map(Event::from).collect())
 }
 
-fn events_about(session: &Session, alias: [u8; 16]) -> sea_orm::sea_query::SelectStatement {
-    session.scope().find::<subject::Entity>().filter(subject::Column::Alias.eq(alias.to_vec())).select_only().column(subject::Column::EventId).into_query()
+/// What the log calls a customer and all that were merged into it.
+async fn aliases(session: &Session, customer: Uuid) -> Result<Vec<[u8; 16]>, Error> {
+    let keys = crate::customer::with_merged(session.scope(), customer).await?;
+    Ok(keys.into_iter().map(|key| session.keyring().alias(key)).collect::<Result<_, _>>()?)
+}
+
+fn events_about(session: &Session, aliases: &[[u8; 16]]) -> sea_orm::sea_query::SelectStatement {
+    session
+        .scope()
+        .find::<subject::Entity>()
+        .filter(subject::Column::Alias.is_in(aliases.iter().map(|alias| alias.to_vec())))
+        .select_only()
+        .column(subject::Column::EventId)
+        .into_query()
 }
 
 /// One look at a customer.
@@ -192,22 +204,23 @@ pub struct Look {
 /// # Errors
 /// The database cannot be reached.
 pub async fn seen_by(session: &Session, customer: &Customer, limit: u64) -> Result<Open<Vec<Look>>, Error> {
-    let alias = session.keyring().alias(customer.id())?;
+    let aliases = aliases(session, customer.id()).await?;
     let scope = session.scope();
     let rows = scope
         .find::<event::Entity>()
-        .filter(event::Column::Id.in_subquery(events_about(session, alias)))
+        .filter(event::Column::Id.in_subquery(events_about(session, &aliases)))
         .order_by_desc(event::Column::Id)
         .limit(limit)
         .all(scope.tx())
         .await?;
-    let alias = hex(&alias);
-    Ok(customer.seen_by(rows.iter().map(|row| look(row, &alias)).collect()))
+    let names: Vec<String> = aliases.iter().map(|alias| hex(alias).as_str().to_owned()).collect();
+    Ok(customer.seen_by(rows.iter().map(|row| look(row, &names)).collect()))
 }
 
-fn look(row: &event::Model, alias: &str) -> Look {
+fn look(row: &event::Model, names: &[String]) -> Look {
     let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
-    let about = |group: &&Value| group["subjects"].as_array().is_some_and(|subjects| subjects.iter().any(|subject| subject == alias));
+    let about =
+        |group: &&Value| group["subjects"].as_array().is_some_and(|subjects| subjects.iter().any(|subject| names.iter().any(|name| subject == name.as_str())));
     let group = body["sights"].as_array().into_iter().flatten().find(about).and_then(|group| group["fields"].as_object());
     let fields: Vec<(String, String)> =
         group.into_iter().flatten().map(|(field, level)| (field.clone(), level.as_str().unwrap_or_default().to_owned())).collect();

@@ -71,7 +71,7 @@ impl Contact {
     }
     /// What was said.
     #[must_use]
-    pub fn summary(&self) -> Option<Guarded<Summary>> {
+    pub fn summary(&self) -> Guarded<Summary> {
         self.guard(|row| &row.summary)
     }
     /// By whom, as the key of a user.

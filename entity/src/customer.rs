@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
-use policy::{Act, Channel, CustomerType, Field, Pii, Reach, Status, ValueTier};
+use policy::{Act, Channel, CustomerType, Field, Pii, Reach, Sight, Status, ValueTier, View};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::IntoCondition;
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
@@ -54,6 +54,7 @@ pub(crate) mod table {
         pub issues: Json,
         pub merged_into: Option<Uuid>,
         pub version: i32,
+        pub derived_at: ChronoDateTimeUtc,
         pub created_at: ChronoDateTimeUtc,
         pub updated_at: ChronoDateTimeUtc,
     }
@@ -128,32 +129,32 @@ impl Customer {
     }
     /// 客户姓名.
     #[must_use]
-    pub fn name(&self) -> Option<Guarded<Name>> {
+    pub fn name(&self) -> Guarded<Name> {
         self.0.guard(|row| &row.name)
     }
     /// 手机号.
     #[must_use]
-    pub fn phone(&self) -> Option<Guarded<Phone>> {
+    pub fn phone(&self) -> Guarded<Phone> {
         self.0.guard(|row| &row.phone)
     }
     /// 固定电话.
     #[must_use]
-    pub fn landline(&self) -> Option<Guarded<Landline>> {
+    pub fn landline(&self) -> Guarded<Landline> {
         self.0.guard(|row| &row.landline)
     }
     /// 邮箱.
     #[must_use]
-    pub fn email(&self) -> Option<Guarded<Email>> {
+    pub fn email(&self) -> Guarded<Email> {
         self.0.guard(|row| &row.email)
     }
     /// 地址.
     #[must_use]
-    pub fn address(&self) -> Option<Guarded<Address>> {
+    pub fn address(&self) -> Guarded<Address> {
         self.0.guard(|row| &row.address)
     }
     /// 备注.
     #[must_use]
-    pub fn remarks(&self) -> Option<Guarded<Remarks>> {
+    pub fn remarks(&self) -> Guarded<Remarks> {
         self.0.guard(|row| &row.remarks)
     }
     /// 客户类型.
@@ -201,10 +202,14 @@ impl Customer {
     pub fn updated_at(&self) -> Open<DateTime<Utc>> {
         self.told(Field::UpdatedAt, |row| row.updated_at)
     }
-    /// Why each value won.
+    /// Why each value won, of the fields that the caller may see.
     #[must_use]
-    pub fn provenance(&self) -> Open<Vec<Provenance>> {
-        self.told(Field::Provenance, |row| serde_json::from_value(row.provenance.clone()).unwrap_or_default())
+    pub fn provenance(&self, session: &Session) -> Open<Vec<Provenance>> {
+        let reach = session.principal().reach(&self.0.whose);
+        let seen = |why: &Provenance| Field::of_key(&why.field).is_some_and(|field| session.matrix().sight(field, reach, View::Clear) > Sight::Withheld);
+        self.told(Field::Provenance, |row| {
+            serde_json::from_value::<Vec<Provenance>>(row.provenance.clone()).unwrap_or_default().into_iter().filter(seen).collect()
+        })
     }
     /// 数据质量.
     #[must_use]
@@ -276,23 +281,42 @@ pub struct Cut {
 pub async fn get(session: &Session, id: Uuid) -> Result<Option<Customer>, Error> {
     let mut id = id;
     for _ in 0..16 {
-        let Some(select) = visible(session) else { return Ok(None) };
-        match select.filter(Column::Id.eq(id)).one(session.scope().tx()).await? {
-            Some(Model { merged_into: Some(winner), .. }) => id = winner,
-            found => return Ok(found.map(Customer::from)),
+        let merged: Option<Option<Uuid>> =
+            session.scope().find::<Entity>().filter(Column::Id.eq(id)).select_only().column(Column::MergedInto).into_tuple().one(session.scope().tx()).await?;
+        match merged {
+            Some(Some(winner)) => id = winner,
+            Some(None) => return Ok(of_keys(session, &[id]).await?.pop()),
+            None => return Ok(None),
         }
     }
     Ok(None)
 }
 
-/// The customers of these keys that the caller may see.
+/// The customers of these keys that the caller may see; merged ones are left out.
 ///
 /// # Errors
 /// The database cannot be reached.
 pub async fn of_keys(session: &Session, ids: &[Uuid]) -> Result<Vec<Customer>, Error> {
     let Some(select) = visible(session) else { return Ok(vec![]) };
-    let rows = select.filter(Column::Id.is_in(ids.iter().copied())).all(session.scope().tx()).await?;
-    Ok(rows.into_iter().map(Customer::from).collect())
+    let rows = select.filter(Column::Id.is_in(ids.iter().copied())).filter(Column::MergedInto.is_null()).all(session.scope().tx()).await?;
+    Ok(rows.into_iter().map(|row| handed(session, row)).collect())
+}
+
+/// A customer on its way to a caller: from here on the event names it, whatever is read of it.
+fn handed(session: &Session, row: Model) -> Customer {
+    session.met(row.id);
+    Customer::from(row)
+}
+
+/// A customer's key with those of all that were merged into it: what was seen of them was seen of it.
+pub(crate) async fn with_merged(scope: &crate::Scope, id: Uuid) -> Result<Vec<Uuid>, Error> {
+    let (mut all, mut newest) = (vec![id], vec![id]);
+    while !newest.is_empty() && all.len() < 1_000 {
+        newest = scope.find::<Entity>().filter(Column::MergedInto.is_in(newest)).select_only().column(Column::Id).into_tuple().all(scope.tx()).await?;
+        newest.retain(|id| !all.contains(id));
+        all.extend(&newest);
+    }
+    Ok(all)
 }
 
 /// A page of the customers that meet the filter.
@@ -306,10 +330,10 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
         Order::UpdatedAt => (Column::UpdatedAt, Field::UpdatedAt),
         Order::FirstFollowUp => (Column::FirstFollowUp, Field::FirstFollowUp),
     };
-    require(session, Act::Sort, field)?;
+    let sorted = require(session, Act::Sort, field)?;
     let query = query_id(session, filter, order, cut.descending)?;
     let Some(mut select) = filtered(session, filter)? else { return Ok(Page { customers: vec![], more: false }) };
-    select = select.filter(column.is_not_null());
+    select = select.filter(column.is_not_null()).filter(within(session, sorted));
     if let Some(cursor) = &cut.after {
         let stale = || Error::Invalid("after: not a cursor of this query; start again without it".to_owned());
         let position = session.keyring().open_cursor(query, cursor).map_err(|_| stale())?;
@@ -336,7 +360,7 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
         };
         let position = serde_json::to_vec(&(key, row.id)).map_err(|_| Error::Invalid("cursor".to_owned()))?;
         let cursor = session.keyring().seal_cursor(query, &position)?;
-        customers.push((Customer::from(row), cursor));
+        customers.push((handed(session, row), cursor));
     }
     Ok(Page { customers, more })
 }
@@ -371,46 +395,59 @@ pub enum By {
 /// [`Error::Invalid`] names the argument whose value is malformed, never the value; [`Error::Denied`] to whom may not
 /// search; [`Error::SearchBudget`] when too many values were tried.
 pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> {
-    let condition = match by {
+    let (reach, condition) = match by {
         By::Phone(raw) => {
-            require(session, Act::Search, Field::Phone)?;
+            let reach = require(session, Act::Search, Field::Phone)?;
             let phone = Phone::parse(&raw).map_err(|problem| Error::Invalid(format!("phone: {problem}")))?;
             session.spend_guess(&phone).await?;
-            Column::PhoneIndex.eq(session.keyring().index::<Phone>(Model::TABLE, phone.expose())?)
+            (reach, Column::PhoneIndex.eq(session.keyring().index::<Phone>(Model::TABLE, phone.expose())?))
         }
         By::Email(raw) => {
-            require(session, Act::Search, Field::Email)?;
+            let reach = require(session, Act::Search, Field::Email)?;
             let email = Email::parse(&raw).map_err(|problem| Error::Invalid(format!("email: {problem}")))?;
             session.spend_guess(&email).await?;
-            Column::EmailIndex.eq(session.keyring().index::<Email>(Model::TABLE, email.expose())?)
+            (reach, Column::EmailIndex.eq(session.keyring().index::<Email>(Model::TABLE, email.expose())?))
         }
         By::Number(number) => {
-            require(session, Act::Search, Field::Number)?;
-            Column::Number.eq(number.trim())
+            let reach = require(session, Act::Search, Field::Number)?;
+            (reach, Column::Number.eq(number.trim()))
         }
         By::OrderNumber(number) => {
-            require(session, Act::Search, Field::OrderNumber)?;
+            let reach = require(session, Act::Search, Field::OrderNumber)?;
             match order::customer_of(session, number.trim()).await? {
-                Some(id) => Column::Id.eq(id),
+                Some(id) => (reach, Column::Id.eq(id)),
                 None => return Ok(None),
             }
         }
     };
     let Some(select) = visible(session) else { return Ok(None) };
-    let found = select.filter(condition).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number).one(session.scope().tx()).await?;
-    Ok(found.map(Customer::from))
+    let found = select
+        .filter(condition)
+        .filter(within(session, reach))
+        .filter(Column::MergedInto.is_null())
+        .order_by_asc(Column::Number)
+        .one(session.scope().tx())
+        .await?;
+    Ok(found.map(|row| handed(session, row)))
 }
 
 /// Customers within the caller's reach; the reach is in the WHERE. `None` when there is none.
 fn visible(session: &Session) -> Option<Select<Entity>> {
+    let widest = session.matrix().widest()?;
+    Some(session.scope().find::<Entity>().filter(within(session, widest)))
+}
+
+/// Rows of at most this reach to the caller.
+fn within(session: &Session, reach: Reach) -> Condition {
     let principal = session.principal();
-    let select = session.scope().find::<Entity>();
     let own = principal.user.map(|user| Column::OwnerId.eq(user));
-    let departments = principal.department.map(|department| Column::DepartmentId.eq(department));
-    match session.matrix().widest()? {
-        Reach::All => Some(select),
-        Reach::Department => Some(select.filter(Condition::any().add_option(own).add_option(departments).add(Column::Id.is_null()))),
-        Reach::Own => Some(select.filter(own?)),
+    let department = principal.department.map(|department| Column::DepartmentId.eq(department));
+    // A condition of no alternatives would let everything through: nobody's key is null.
+    let nothing = Condition::any().add(Column::Id.is_null());
+    match reach {
+        Reach::All => Condition::all(),
+        Reach::Department => nothing.add_option(own).add_option(department),
+        Reach::Own => nothing.add_option(own),
     }
 }
 
@@ -419,8 +456,8 @@ fn filtered(session: &Session, filter: &Filter) -> Result<Option<Select<Entity>>
     select = select.filter(Column::MergedInto.is_null());
     let mut narrow = |field: Field, condition: Option<Condition>| -> Result<(), Error> {
         if let Some(condition) = condition {
-            require(session, Act::Search, field)?;
-            select = select.clone().filter(condition);
+            let reach = require(session, Act::Search, field)?;
+            select = select.clone().filter(condition).filter(within(session, reach));
         }
         Ok(())
     };
@@ -442,13 +479,13 @@ fn filtered(session: &Session, filter: &Filter) -> Result<Option<Select<Entity>>
     Ok(Some(select))
 }
 
-/// Refuses what the caller may not do with a field in any row.
-fn require(session: &Session, act: Act, field: Field) -> Result<(), Error> {
-    if Reach::ALL.iter().any(|reach| session.matrix().allows(field, act, *reach)) {
-        return Ok(());
-    }
-    session.deny(field.entry().key);
-    Err(Error::Denied)
+/// The widest reach in which the caller may do this with a field; refused where there is none.
+fn require(session: &Session, act: Act, field: Field) -> Result<Reach, Error> {
+    let widest = Reach::ALL.iter().rev().copied().find(|reach| session.matrix().allows(field, act, *reach));
+    widest.ok_or_else(|| {
+        session.deny(field.entry().key);
+        Error::Denied
+    })
 }
 
 /// What a cursor is bound to: the caller and everything that shapes the sequence.

@@ -47,10 +47,10 @@ impl<M> Reaching<M> {
 }
 
 impl<M: Vaulted> Reaching<M> {
-    /// A sealed field of this row.
-    pub(crate) fn guard<K: Pii>(&self, cell: impl FnOnce(&M) -> &Option<Sealed<K>>) -> Option<Guarded<K>> {
-        let sealed = cell(&self.model).clone()?;
-        Some(Guarded { whose: self.whose, table: M::TABLE, row: self.model.row(), record_key: self.model.record_key().0.map(<[u8]>::to_vec), sealed })
+    /// A sealed field of this row, filled or not: whether it is filled is for the session to tell.
+    pub(crate) fn guard<K: Pii>(&self, cell: impl FnOnce(&M) -> &Option<Sealed<K>>) -> Guarded<K> {
+        let record_key = self.model.record_key().0.map(<[u8]>::to_vec);
+        Guarded { whose: self.whose, table: M::TABLE, row: self.model.row(), record_key, sealed: cell(&self.model).clone() }
     }
 }
 
@@ -61,7 +61,7 @@ pub struct Guarded<K> {
     pub(crate) table: &'static str,
     pub(crate) row: Uuid,
     pub(crate) record_key: Option<Vec<u8>>,
-    pub(crate) sealed: Sealed<K>,
+    pub(crate) sealed: Option<Sealed<K>>,
 }
 
 /// A value that is not personal, together with whose it is and which field: decided like every other.

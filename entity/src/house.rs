@@ -132,20 +132,24 @@ impl House {
     pub async fn admit(&self, tenant: TenantId, caller: Caller, address: String, purpose: Option<String>) -> Result<Principal, Error> {
         let scope = self.store.read(tenant).await?;
         let standing = tenant::standing(&scope).await?;
-        if !standing {
+        let admitted = match &caller {
+            _ if !standing => Err(Error::Denied),
+            Caller::Person { subject, token } => people::admit(&scope, subject, token.clone()).await,
+            Caller::Machine { hash } => token::admit(&scope, hash, self.now()).await,
+        };
+        if matches!(admitted, Err(Error::Denied)) {
+            // A signed token, or a service token that once stood: the tenant's log is told. Made-up ones are not.
+            let refused = match caller {
+                Caller::Person { subject, token } => Some((subject, token)),
+                Caller::Machine { hash } => token::known(&scope, &hash).await?.map(|name| (format!("token:{name}"), String::new())),
+            };
+            drop(scope);
+            if let Some((subject, token)) = refused {
+                self.refused(tenant, subject, token, address).await;
+            }
             return Err(Error::Denied);
         }
-        let mut principal = match caller {
-            Caller::Person { subject, token } => match people::admit(&scope, &subject, token.clone()).await {
-                Err(Error::Denied) => {
-                    drop(scope);
-                    self.refused(tenant, subject, token, address).await;
-                    return Err(Error::Denied);
-                }
-                admitted => admitted?,
-            },
-            Caller::Machine { hash } => token::admit(&scope, &hash, self.now()).await?,
-        };
+        let mut principal = admitted?;
         drop(scope);
         if let Some(purpose) = &purpose {
             let active = self.policy(tenant).await?;

@@ -5,6 +5,7 @@ use policy::Verb;
 use policy::field::kinds::Raw;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QueryOrder, QuerySelect};
 
 use crate::guard::Vaulted;
@@ -169,6 +170,12 @@ pub struct Report {
 /// [`Error::Denied`] to whom may not import.
 pub async fn begin(change: &Change, source: &Source, file_name: &str, file: &[u8]) -> Result<Import, Error> {
     change.permit(Verb::ImportRun)?;
+    // One of this source that still runs was cut off.
+    let cut_off = table::Column::SourceId.eq(source.id).and(table::Column::State.eq("running"));
+    change
+        .scope()
+        .update_where::<table::Entity>(cut_off, vec![(table::Column::State, Expr::value("failed")), (table::Column::FinishedAt, Expr::value(change.now()))])
+        .await?;
     let id = Uuid::now_v7();
     change.note("import", id.to_string());
     change.note("source", source.name.as_str());

@@ -86,7 +86,7 @@ async fn commit(store: &Store, entries: Vec<Entry>) -> Result<(), Error> {
         by_tenant.entry(entry.tenant).or_default().push(entry);
     }
     let Some(first) = by_tenant.keys().next().copied() else { return Ok(()) };
-    let mut scope = store.write_beside(first).await?;
+    let mut scope = store.write_log(first).await?;
     for (tenant, entries) in by_tenant {
         scope.turn_to(tenant).await?;
         store_in(&scope, entries).await?;

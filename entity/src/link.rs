@@ -41,11 +41,12 @@ pub struct Linked {
     pub customers: usize,
 }
 
-/// Links all records of the tenant and derives the customers of those that are new or were imported at or after `since`.
+/// Links all records of the tenant and derives the customers whose records changed since they were derived last: a run that
+/// was cut off before it came to linking is made good by the next.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not import; a damaged cell.
-pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error> {
+pub async fn run(change: &Change) -> Result<Linked, Error> {
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
@@ -55,16 +56,20 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
     let members = rows.iter().map(|row| open(change.keyring(), &sources, row)).collect::<Result<Vec<_>, _>>()?;
     let clusters = clusters(&rows, &members);
 
-    let companies = Companies::of(&rows, since);
     let mut linked = Linked { records: rows.len(), customers: clusters.len(), ..Linked::default() };
     let customers = assign(&rows, &clusters);
+    let companies = Companies::of(&rows);
+    let derived = derived(scope).await?;
+    let lost: HashSet<Uuid> = lost(&rows, &clusters, &customers);
     let mut numbers = Numbers::of(scope, change.now()).await?;
     let (mut new, mut changed, mut points, mut tags) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (cluster, kept) in clusters.iter().zip(&customers) {
         let id = kept.unwrap_or_else(Uuid::now_v7);
         let moved = cluster.iter().filter(|&&i| rows[i].customer_id != Some(id));
         points.extend(moved.map(|&i| (rows[i].id, id)));
-        let touched = cluster.iter().any(|&i| rows[i].customer_id != Some(id) || rows[i].imported_at >= since || companies.touched(&rows[i]));
+        let before = derived.get(&id).copied();
+        let stale = |&i: &usize| rows[i].customer_id != Some(id) || Some(rows[i].imported_at) > before || companies.heard(&rows[i]) > before;
+        let touched = lost.contains(&id) || cluster.iter().any(stale);
         if !touched {
             continue;
         }
@@ -85,6 +90,7 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
         }
     }
     (linked.created, linked.updated) = (new.len(), changed.len());
+    let rederived: Vec<Uuid> = changed.iter().map(|row| *row.id.as_ref()).collect();
     scope.insert(new).await?;
     for row in changed {
         let id = *row.id.as_ref();
@@ -97,7 +103,7 @@ pub async fn run(change: &Change, since: DateTime<Utc>) -> Result<Linked, Error>
     for table in ["customer_order", "contact_record", "ticket"] {
         scope.point(table, "record_id", &points).await?;
     }
-    tag::give(scope, &tags).await?;
+    tag::replace(scope, &rederived, &tags).await?;
     let merged = merged(&rows, &points);
     for merge in &merged {
         scope.update_where::<customer::Entity>(customer::Column::Id.eq(merge.loser), vec![(customer::Column::MergedInto, Expr::value(merge.winner))]).await?;
@@ -232,38 +238,53 @@ fn golden_row(change: &Change, id: Uuid, members: &[&Member], industry: Option<&
         completeness: Set(golden.completeness),
         score: Set(golden.score),
         issues: Set(json!(golden.issues)),
+        derived_at: Set(change.now()),
         updated_at: Set(change.now()),
         ..Default::default()
     })
 }
 
-/// What all records together say of a company's industry.
+/// When each customer was derived last.
+async fn derived(scope: &Scope) -> Result<HashMap<Uuid, DateTime<Utc>>, Error> {
+    let select = scope.find::<customer::Entity>().select_only().column(customer::Column::Id).column(customer::Column::DerivedAt);
+    Ok(select.into_tuple().all(scope.tx()).await?.into_iter().collect())
+}
+
+/// Customers of which a record went to another.
+fn lost(rows: &[record::Model], clusters: &[Vec<usize>], customers: &[Option<Uuid>]) -> HashSet<Uuid> {
+    let kept = clusters.iter().zip(customers);
+    kept.flat_map(|(cluster, kept)| cluster.iter().filter_map(|&i| rows[i].customer_id).filter(move |had| Some(*had) != *kept)).collect()
+}
+
+/// What all records together say of a company's industry, and when a record of the company came in last.
 struct Companies<'r> {
     industries: HashMap<&'r [u8], &'r str>,
-    /// Companies of which a record came in since.
-    fresh: HashSet<&'r [u8]>,
+    heard: HashMap<&'r [u8], DateTime<Utc>>,
 }
 
 impl<'r> Companies<'r> {
-    fn of(rows: &'r [record::Model], since: DateTime<Utc>) -> Self {
+    fn of(rows: &'r [record::Model]) -> Self {
         let mut said: BTreeMap<(&[u8], &str), usize> = BTreeMap::new();
+        let mut heard: HashMap<&[u8], DateTime<Utc>> = HashMap::new();
         for row in rows {
-            if let (Some(company), Some(industry)) = (&row.company_index, &row.industry) {
+            let Some(company) = row.company_index.as_deref() else { continue };
+            let last = heard.entry(company).or_insert(row.imported_at);
+            *last = Ord::max(*last, row.imported_at);
+            if let Some(industry) = &row.industry {
                 *said.entry((company, industry)).or_default() += 1;
             }
         }
         let mut said: Vec<_> = said.into_iter().collect();
         said.sort_by_key(|(_, times)| *times); // the most frequent comes last and stays
-        let fresh = rows.iter().filter(|row| row.imported_at >= since).filter_map(|row| row.company_index.as_deref()).collect();
-        Self { industries: said.into_iter().map(|((company, industry), _)| (company, industry)).collect(), fresh }
+        Self { industries: said.into_iter().map(|((company, industry), _)| (company, industry)).collect(), heard }
     }
 
     fn industry(&self, row: &record::Model) -> Option<&'r str> {
         self.industries.get(row.company_index.as_deref()?).copied()
     }
 
-    fn touched(&self, row: &record::Model) -> bool {
-        row.company_index.as_deref().is_some_and(|company| self.fresh.contains(company))
+    fn heard(&self, row: &record::Model) -> Option<DateTime<Utc>> {
+        self.heard.get(row.company_index.as_deref()?).copied()
     }
 }
 
@@ -296,4 +317,13 @@ impl Numbers {
         self.next += 1;
         number
     }
+}
+
+/// Whether records wait to be linked, because a run was cut off.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn pending(session: &crate::Session) -> Result<bool, Error> {
+    let scope = session.scope();
+    Ok(scope.find::<record::Entity>().filter(record::Column::CustomerId.is_null()).one(scope.tx()).await?.is_some())
 }

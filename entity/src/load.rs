@@ -13,9 +13,19 @@ use crate::record::{Column, Detail, Draft, Entity, Model, table};
 use crate::vault::{BlindIndex, Keyring, RecordKey, Sealed};
 use crate::{Change, Error, Scope, contact, order, ticket};
 
+/// Begins the key of a row to which its source gives no id; a keyed hash of its content follows.
+pub(crate) const UNNAMED: char = '~';
+
 /// The rows of one file that were met so far: key and digest by what the source calls them.
 #[derive(Default)]
-pub struct Met(HashMap<String, (Uuid, Vec<u8>)>);
+pub struct Met(HashMap<String, Seen>);
+
+/// A row that was met: its record, the digest of its content, and the customer that the record has had.
+struct Seen {
+    id: Uuid,
+    digest: Vec<u8>,
+    customer: Option<Uuid>,
+}
 
 /// Loads a batch of one file in the transaction of `change`. The counts say what became of every row.
 ///
@@ -30,25 +40,22 @@ pub async fn batch(change: &Change, import: &Import, drafts: Vec<Draft>, rejects
     for draft in drafts {
         let (external_id, digest) = identity(keys, import, &draft)?;
         let (row_number, line) = (draft.row_number, draft.line);
-        let (outcome, id) = match (met.0.get(&external_id), known.remove(&external_id)) {
-            (Some((id, before)), _) if *before == digest => ("duplicate", *id),
-            (Some((id, _)), _) => {
-                batch.forget(*id, None, scope).await?;
-                ("updated", *id)
-            }
-            (None, Some(old)) if old.digest == digest => ("unchanged", old.id),
-            (None, Some(old)) => {
-                batch.forget(old.id, old.customer_id, scope).await?;
-                ("updated", old.id)
-            }
-            (None, None) => ("created", Uuid::now_v7()),
+        let (outcome, id, customer) = match (met.0.get(&external_id), known.remove(&external_id)) {
+            (Some(seen), _) if seen.digest == digest => ("duplicate", seen.id, seen.customer),
+            (Some(seen), _) => ("updated", seen.id, seen.customer),
+            (None, Some(old)) if old.digest == digest => ("unchanged", old.id, old.customer_id),
+            (None, Some(old)) => ("updated", old.id, old.customer_id),
+            (None, None) => ("created", Uuid::now_v7(), None),
         };
+        if outcome == "updated" {
+            batch.forget(id, customer, scope).await?;
+        }
         let row = Identity { id, external_id, digest };
         match outcome {
             "created" | "updated" => batch.add(change, import, &row, draft, outcome == "updated")?,
             _ => {}
         }
-        met.0.insert(row.external_id, (id, row.digest));
+        met.0.insert(row.external_id, Seen { id, digest: row.digest, customer });
         match outcome {
             "created" => counts.created += 1,
             "updated" => counts.updated += 1,
@@ -108,7 +115,7 @@ impl Batch {
         let company_key = draft.company.as_deref().map(clean::company::key);
         let company_index = company_key.map(|key| keys.index_of(Model::TABLE, "company", &key)).transpose()?;
         let customer_id = self.customers.get(&id).copied().flatten();
-        self.tell(keys, id, customer_id, external_id, &draft)?;
+        self.tell(keys, id, customer_id, &draft)?;
         let row = table::ActiveModel {
             id: Set(id),
             source_id: Set(import.source.id),
@@ -155,8 +162,9 @@ impl Batch {
         Ok(())
     }
 
-    fn tell(&mut self, keys: &Keyring, record: Uuid, customer: Option<Uuid>, number: &str, draft: &Draft) -> Result<(), Error> {
+    fn tell(&mut self, keys: &Keyring, record: Uuid, customer: Option<Uuid>, draft: &Draft) -> Result<(), Error> {
         let id = Uuid::now_v7();
+        let number = draft.number.as_deref().unwrap_or_default();
         match &draft.detail {
             Detail::Nothing => {}
             Detail::Order { items, state } => self.orders.push(order::table::ActiveModel {
@@ -236,7 +244,7 @@ pub(crate) fn seal_found<K: Pii>(keys: &Keyring, key: &RecordKey, value: Option<
 fn identity(keys: &Keyring, import: &Import, draft: &Draft) -> Result<(String, Vec<u8>), Error> {
     let raw = draft.raw.as_ref().map_or("", Pii::expose);
     let digest = keys.digest("row", format!("{}\n{}\n{raw}", import.source.name, import.source.mapping_version).as_bytes())?.to_vec();
-    let external_id = draft.external_id.clone().unwrap_or_else(|| crate::vault::hex(&digest).as_str().to_owned());
+    let external_id = draft.external_id.clone().unwrap_or_else(|| format!("{UNNAMED}{}", crate::vault::hex(&digest).as_str()));
     Ok((external_id, digest))
 }
 

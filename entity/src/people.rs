@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use policy::Verb;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use serde_json::json;
@@ -86,22 +87,30 @@ pub async fn all(session: &Session) -> Result<HashMap<Uuid, Person>, Error> {
     everybody(session.scope()).await
 }
 
-/// The people of the tenant by name, for mapping a source's owner column.
+/// The people of the tenant by name, for mapping a source's owner column. A name that two bear is nobody's, and so is that of
+/// a disabled user.
 ///
 /// # Errors
 /// The database cannot be reached.
 pub async fn by_name(session: &Session) -> Result<HashMap<String, Uuid>, Error> {
-    Ok(everybody(session.scope()).await?.into_values().map(|person| (person.name, person.id)).collect())
+    let scope = session.scope();
+    let mut by: HashMap<String, Vec<Uuid>> = HashMap::new();
+    for row in scope.find::<user::Entity>().filter(user::Column::DisabledAt.is_null()).all(scope.tx()).await? {
+        by.entry(row.name).or_default().push(row.id);
+    }
+    Ok(by.into_iter().filter_map(|(name, ids)| if let [only] = ids[..] { Some((name, only)) } else { None }).collect())
 }
 
-/// Makes a user, and the department if it is new. A user of the same subject is left as they are.
+/// Makes a user, and the department if it is new. Returns false when there is a user of this subject, who is left as they are.
 ///
 /// # Errors
-/// The database refuses.
-pub async fn add(change: &Change, subject: &str, name: &str, department: Option<&str>, roles: &[&str]) -> Result<(), Error> {
+/// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know.
+pub async fn add(change: &Change, subject: &str, name: &str, department: Option<&str>, roles: &[&str]) -> Result<bool, Error> {
+    change.permit(Verb::TenantManage)?;
+    change.known_roles(roles)?;
     let scope = change.scope();
     if scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let department_id = if let Some(name) = department { Some(department_of(scope, name).await?) } else { None };
     change.note("user", subject);
@@ -114,7 +123,8 @@ pub async fn add(change: &Change, subject: &str, name: &str, department: Option<
         disabled_at: Set(None),
         ..Default::default()
     };
-    scope.insert(vec![row]).await
+    scope.insert(vec![row]).await?;
+    Ok(true)
 }
 
 /// The department of this name; made when it is new.

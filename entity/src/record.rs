@@ -100,26 +100,28 @@ impl Record {
     #[must_use]
     pub fn lineage(&self) -> Open<Lineage> {
         let row = &self.model;
-        self.open(Field::Sources, Lineage { source: row.source_id, external_id: row.external_id.clone(), imported_at: row.imported_at, line: row.line })
+        // A row without an id of its source is known by a keyed hash, which stays inside.
+        let external_id = if row.external_id.starts_with(crate::load::UNNAMED) { format!("row {}", row.row_number) } else { row.external_id.clone() };
+        self.open(Field::Sources, Lineage { source: row.source_id, external_id, imported_at: row.imported_at, line: row.line })
     }
     /// 客户姓名.
     #[must_use]
-    pub fn name(&self) -> Option<Guarded<Name>> {
+    pub fn name(&self) -> Guarded<Name> {
         self.guard(|row| &row.name)
     }
     /// 手机号.
     #[must_use]
-    pub fn phone(&self) -> Option<Guarded<Phone>> {
+    pub fn phone(&self) -> Guarded<Phone> {
         self.guard(|row| &row.phone)
     }
     /// 邮箱.
     #[must_use]
-    pub fn email(&self) -> Option<Guarded<Email>> {
+    pub fn email(&self) -> Guarded<Email> {
         self.guard(|row| &row.email)
     }
     /// 地址.
     #[must_use]
-    pub fn address(&self) -> Option<Guarded<Address>> {
+    pub fn address(&self) -> Guarded<Address> {
         self.guard(|row| &row.address)
     }
 }
@@ -164,6 +166,8 @@ pub enum Detail {
 pub struct Draft {
     /// What the source calls it; without one, the row is recognised by its content.
     pub external_id: Option<String>,
+    /// The number of the order or ticket that it tells of.
+    pub number: Option<String>,
     /// Counted from 1 behind the header.
     pub row_number: i32,
     /// Line of the file.

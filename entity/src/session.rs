@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use policy::{Field, Matrix, Pii, Sight, Verb, View};
@@ -29,13 +30,14 @@ pub struct Operation {
     document: Option<[u8; 32]>,
     variables: Vec<u8>,
     request: String,
+    limit: Option<Duration>,
 }
 
 impl Operation {
     /// An operation of a kind (`query`, `command`, …) with a name.
     #[must_use]
     pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), document: None, variables: Vec::new(), request: String::new() }
+        Self { kind, name: name.into(), document: None, variables: Vec::new(), request: String::new(), limit: None }
     }
 
     /// With the text of its document and its variables; the log keeps a hash and a keyed hash of them.
@@ -43,6 +45,13 @@ impl Operation {
     pub fn of_document(mut self, document: &str, variables: Vec<u8>) -> Self {
         self.document = Some(Sha256::digest(document.as_bytes()).into());
         self.variables = variables;
+        self
+    }
+
+    /// With a limit to the time that it may take.
+    #[must_use]
+    pub const fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -60,6 +69,9 @@ pub enum Unaccounted {
     /// The audit log cannot be written.
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
+    /// The work took too long.
+    #[error("the work took too long")]
+    TooLong,
     /// Something still holds the session: its account is not complete.
     #[error("the session was kept beyond its bracket")]
     StillHeld,
@@ -114,12 +126,13 @@ impl Session {
         let rights = Rights::of(house, principal).await?;
         let scope = house.store().read(principal.tenant).await?;
         let session = Arc::new(Self::open(house, principal, rights, scope));
-        let result = work(Arc::clone(&session)).await;
+        // The limit is inside the bracket: what was opened before it struck is in the log.
+        let result = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&session))).await;
         let session = Arc::into_inner(session).ok_or(Unaccounted::StillHeld)?;
-        let entry = session.entry(&operation, "ok")?;
+        let entry = session.entry(&operation, if result.is_ok() { "ok" } else { "failed" })?;
         drop(session);
         house.ledger().append(entry).await?;
-        Ok(result)
+        result.map_err(|_| Unaccounted::TooLong)
     }
 
     fn open(house: &House, principal: &Arc<Principal>, rights: Rights, scope: Scope) -> Self {
@@ -146,11 +159,9 @@ impl Session {
     pub fn show<K: Pii>(&self, value: &Guarded<K>, view: View) -> Result<Option<String>, Unreadable> {
         let sight = self.matrix.sight(K::FIELD, self.principal.reach(&value.whose), view);
         self.record(&value.whose, K::FIELD, sight);
-        if sight == Sight::Withheld {
-            return Ok(None);
-        }
+        let Some(sealed) = value.sealed.as_ref().filter(|_| sight > Sight::Withheld) else { return Ok(None) };
         let record = self.keyring.record(value.table, value.row, Wrapped(value.record_key.as_deref()))?;
-        let clear = record.open(&value.sealed)?;
+        let clear = record.open(sealed)?;
         Ok(Some(if sight == Sight::Clear { clear.to_string() } else { K::FIELD.masked(&clear) }))
     }
 
@@ -202,6 +213,15 @@ impl Session {
         &self.scope
     }
 
+    /// Refuses roles that the policy does not know.
+    pub(crate) fn known_roles(&self, roles: &[&str]) -> Result<(), Error> {
+        let known = self.policy.policy.roles();
+        match roles.iter().find(|role| !known.contains(*role)) {
+            Some(role) => Err(Error::Invalid(format!("there is no role '{role}'; the policy has {}", known.into_iter().collect::<Vec<_>>().join(", ")))),
+            None => Ok(()),
+        }
+    }
+
     /// The policy version that decides here.
     #[must_use]
     pub fn policy_version(&self) -> i32 {
@@ -217,6 +237,16 @@ impl Session {
     /// Notes a fact for the event, such as how many rows an import read.
     pub(crate) fn note(&self, key: &'static str, value: impl Into<Value>) {
         self.account().facts.insert(key, value.into());
+    }
+
+    /// Names a customer in the event, whatever is read of it.
+    pub(crate) fn met(&self, customer: Uuid) {
+        self.account().persons.entry(customer).or_default();
+    }
+
+    /// Notes in the event that the work did not succeed.
+    pub fn fail(&self) {
+        self.account().outcome.get_or_insert("failed");
     }
 
     /// Notes in the event that something was refused.

@@ -26,12 +26,13 @@ pub(crate) const BIND_LIMIT: usize = 32_000;
 
 /// The connection pools; private, so that nothing reaches a table but through a [`Scope`].
 ///
-/// What is written beside a session (its event, its search budget) has a pool of its own: a session that holds a connection
+/// What is written beside a session has pools of its own (`log` its event, `side` its search budget): a session that holds a connection
 /// and waits for a second one of the same pool would wait for ever under load.
 #[derive(Clone, Debug)]
 pub struct Store {
     db: DatabaseConnection,
     side: DatabaseConnection,
+    log: DatabaseConnection,
 }
 
 /// One tenant's view of the store, in one transaction.
@@ -55,7 +56,7 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        Ok(Self { db: pool(url, 16).await?, side: pool(url, 2).await? })
+        Ok(Self { db: pool(url, 16).await?, side: pool(url, 2).await?, log: pool(url, 1).await? })
     }
 
     /// One tenant's rows in a consistent snapshot, to read.
@@ -84,9 +85,14 @@ impl Store {
         self.begin(tenant, options).await
     }
 
-    /// As [`Store::write`], for what is written beside a session that is open.
+    /// As [`Store::write`], for the search budget of a session that is open.
     pub(crate) async fn write_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
-        Self { db: self.side.clone(), side: self.side.clone() }.write(tenant).await
+        Self { db: self.side.clone(), ..self.clone() }.write(tenant).await
+    }
+
+    /// As [`Store::write`], for the ledger alone.
+    pub(crate) async fn write_log(&self, tenant: TenantId) -> Result<Scope, Error> {
+        Self { db: self.log.clone(), ..self.clone() }.write(tenant).await
     }
 
     async fn begin(&self, tenant: TenantId, options: TransactionOptions) -> Result<Scope, Error> {
@@ -96,7 +102,7 @@ impl Store {
     }
 
     pub(crate) async fn close(&self) {
-        for pool in [&self.db, &self.side] {
+        for pool in [&self.db, &self.side, &self.log] {
             if let Err(error) = pool.close_by_ref().await {
                 tracing::warn!(%error, "the database did not close");
             }
@@ -106,6 +112,17 @@ impl Store {
     /// The registry of tenants, the one table that belongs to none.
     pub(crate) fn registry(&self) -> &DatabaseConnection {
         &self.db
+    }
+
+    /// Whether the database holds tenants, whose keys some key-encryption key has wrapped.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn occupied(url: &str) -> Result<bool, Error> {
+        let db = pool(url, 1).await?;
+        let held = crate::tenant::any(&db).await;
+        db.close().await?;
+        Ok(held)
     }
 
     /// Whether the database login leaves row-level security standing.

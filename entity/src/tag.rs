@@ -98,8 +98,20 @@ pub(crate) fn customers_with(session: &Session, name: &str) -> sea_orm::sea_quer
     links.select_only().column(tagged::Column::CustomerId).into_query()
 }
 
-/// Gives customers tags of `(category, name)`, making the tags that are new; tags they bear already stay.
-pub(crate) async fn give(scope: &Scope, wanted: &[(Uuid, String, String)]) -> Result<(), Error> {
+/// Gives customers tags of `(category, name)`, making the tags that are new. Customers that were derived anew first lose what
+/// they bear in those categories; tags of other categories stay.
+pub(crate) async fn replace(scope: &Scope, rederived: &[Uuid], wanted: &[(Uuid, String, String)]) -> Result<(), Error> {
+    let categories: std::collections::BTreeSet<&str> = wanted.iter().map(|(_, category, _)| category.as_str()).collect();
+    for chunk in rederived.chunks(5_000) {
+        let of_category = scope
+            .find::<table::Entity>()
+            .filter(table::Column::Category.is_in(categories.iter().copied()))
+            .select_only()
+            .column(table::Column::Id)
+            .into_query();
+        let theirs = tagged::Column::CustomerId.is_in(chunk.iter().copied());
+        scope.delete_where::<tagged::Entity>(sea_orm::Condition::all().add(theirs).add(tagged::Column::TagId.in_subquery(of_category))).await?;
+    }
     let mut tags: HashMap<(String, String), Uuid> =
         scope.find::<table::Entity>().all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)).collect();
     let mut new = Vec::new();

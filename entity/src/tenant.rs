@@ -158,9 +158,15 @@ pub(crate) async fn standing(scope: &Scope) -> Result<bool, Error> {
     Ok(row.is_some_and(|row| row.suspended_at.is_none()))
 }
 
-/// Holds the tenant's row until the transaction ends, where two transactions must not run at once.
+/// Holds the tenant's row until the transaction ends, where two transactions must not run at once. Not `FOR UPDATE`: every
+/// insert refers to the row by a foreign key, and the log's inserts must not wait.
 pub(crate) async fn lock(scope: &Scope) -> Result<(), Error> {
     use sea_orm::QuerySelect;
-    table::Entity::find_by_id(scope.tenant().0).lock_exclusive().one(scope.tx()).await?;
+    table::Entity::find_by_id(scope.tenant().0).lock(sea_orm::sea_query::LockType::NoKeyUpdate).one(scope.tx()).await?;
     Ok(())
+}
+
+/// Whether there is a tenant; a database without tables has none.
+pub(crate) async fn any(db: &DatabaseConnection) -> bool {
+    table::Entity::find().one(db).await.is_ok_and(|row| row.is_some())
 }

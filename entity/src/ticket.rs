@@ -77,7 +77,7 @@ impl Ticket {
     }
     /// What the customer wrote.
     #[must_use]
-    pub fn body(&self) -> Option<Guarded<Body>> {
+    pub fn body(&self) -> Guarded<Body> {
         self.guard(|row| &row.body)
     }
     /// Where it stands.

@@ -1,6 +1,7 @@
 //! Service tokens: named, bound to a tenant and its roles, expiring, revocable, stored as hashes.
 
 use chrono::{DateTime, Duration, Utc};
+use policy::Verb;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
@@ -55,8 +56,12 @@ pub fn read(presented: &str) -> Option<(crate::TenantId, [u8; 32])> {
 /// Issues a token in place of any older one of the same name. The text is returned once and never stored.
 ///
 /// # Errors
-/// The database refuses.
+/// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know; a time out of range.
 pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<&str>, days: i64) -> Result<Zeroizing<String>, Error> {
+    change.permit(Verb::TenantManage)?;
+    change.known_roles(roles)?;
+    let expires_at = Duration::try_days(days).and_then(|lasts| change.now().checked_add_signed(lasts)).filter(|_| (1..=3_650).contains(&days));
+    let expires_at = expires_at.ok_or_else(|| Error::Invalid("days: a number from 1 to 3650".to_owned()))?;
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut_slice()).map_err(|_| Unreadable::Cipher)?;
     let token = Zeroizing::new(format!("{PREFIX}{}_{}", change.scope().tenant().0.simple(), hex(secret.as_slice()).as_str()));
@@ -68,7 +73,7 @@ pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<
         roles: Set(json!(roles)),
         purpose: Set(purpose.map(str::to_owned)),
         created_at: Set(change.now()),
-        expires_at: Set(change.now() + Duration::days(days)),
+        expires_at: Set(expires_at),
         revoked_at: Set(None),
         last_used_at: Set(None),
         ..Default::default()
@@ -81,8 +86,9 @@ pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<
 /// Revokes the tokens of a name. Returns how many there were.
 ///
 /// # Errors
-/// The database refuses.
+/// [`Error::Denied`] to whom may not manage the tenant.
 pub async fn revoke(change: &Change, name: &str) -> Result<u64, Error> {
+    change.permit(Verb::TenantManage)?;
     let standing = table::Column::Name.eq(name).and(table::Column::RevokedAt.is_null());
     change.scope().update_where::<table::Entity>(standing, vec![(table::Column::RevokedAt, Expr::value(change.now()))]).await
 }
@@ -101,4 +107,10 @@ pub(crate) async fn admit(scope: &Scope, hash: &[u8; 32], now: DateTime<Utc>) ->
         address: String::new(),
         purpose: token.purpose,
     })
+}
+
+/// The name of the token with this hash, standing or not.
+pub(crate) async fn known(scope: &Scope, hash: &[u8; 32]) -> Result<Option<String>, Error> {
+    let row = scope.find::<table::Entity>().filter(table::Column::Hash.eq(hash.to_vec())).one(scope.tx()).await?;
+    Ok(row.map(|row| row.name))
 }

@@ -40,7 +40,7 @@ CREATE TABLE customer (
     name @bytes, name_index @bytes, phone @bytes, phone_index @bytes, phone_tail_index @bytes, landline @bytes, email @bytes, email_index @bytes,
     address @bytes, remarks @bytes, customer_type smallint NOT NULL, company text, industry text, channel smallint, first_follow_up date, status smallint,
     value_tier smallint, owner_id @uuid, department_id @uuid, provenance @json NOT NULL, completeness smallint NOT NULL, score smallint NOT NULL, issues @json NOT NULL,
-    merged_into @uuid, version integer NOT NULL, created_at @instant NOT NULL, updated_at @instant NOT NULL,
+    merged_into @uuid, version integer NOT NULL, derived_at @instant NOT NULL, created_at @instant NOT NULL, updated_at @instant NOT NULL,
     PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, number),
     FOREIGN KEY (tenant_id, owner_id) REFERENCES app_user (tenant_id, id),
     FOREIGN KEY (tenant_id, department_id) REFERENCES department (tenant_id, id),

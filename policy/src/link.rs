@@ -7,7 +7,7 @@
 //! a name is missing or only a family name. A phone or e-mail that three or more disagreeing names share is generic and
 //! joins nobody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::clean::name;
 use crate::field::kinds::{FamilyName, Name};
@@ -34,14 +34,27 @@ pub struct Record {
 /// A phone or e-mail shared by this many disagreeing names links nobody.
 const GENERIC: usize = 3;
 
+/// With this many disagreeing names no later one can bring them together to less than [`GENERIC`]; comparing ends.
+const TOO_MANY: usize = 64;
+
 /// For each record the position of its cluster's first record.
 #[must_use]
 pub fn cluster(records: &[Record]) -> Vec<usize> {
     let mut forest = Forest((0..records.len()).collect());
+    let mut generic = HashSet::new();
     for group in groups(records, |r| r.phone).chain(groups(records, |r| r.email)) {
-        join_by_name(records, &group, &mut forest);
+        if !join_by_name(records, &group, &mut forest) {
+            generic.extend(
+                group
+                    .iter()
+                    .flat_map(|&i| [records[i].phone, records[i].email])
+                    .flatten()
+                    .filter(|key| group.iter().all(|&i| records[i].phone == Some(*key) || records[i].email == Some(*key))),
+            );
+        }
     }
-    let both = groups(records, |r| Some((r.phone?, r.email?)));
+    let telling = |key: Key| Some(key).filter(|key| !generic.contains(key));
+    let both = groups(records, |r| Some((telling(r.phone?)?, telling(r.email?)?)));
     let named_company = groups(records, |r| Some((r.company?, r.name.as_ref()?.expose())));
     for group in both.chain(named_company) {
         for other in &group[1..] {
@@ -63,18 +76,30 @@ fn groups<'r, K: std::hash::Hash + Eq>(records: &'r [Record], key: impl Fn(&'r R
 }
 
 /// Joins those of one phone's or e-mail's records whose names agree, and the nameless ones where that is unambiguous.
-fn join_by_name(records: &[Record], group: &[usize], forest: &mut Forest) {
-    let mut persons: Vec<Vec<usize>> = Vec::new();
+/// Returns false, and joins nobody, when the key is generic.
+fn join_by_name(records: &[Record], group: &[usize], forest: &mut Forest) -> bool {
+    let (mut persons, mut twins): (Vec<Vec<usize>>, Vec<(usize, usize)>) = Default::default();
     for &i in group {
         let Some(name) = &records[i].name else { continue };
-        let (alike, apart): (Vec<_>, Vec<_>) = std::mem::take(&mut persons)
-            .into_iter()
-            .partition(|person: &Vec<usize>| person.iter().any(|&j| records[j].name.as_ref().is_some_and(|other| name::agree(name.expose(), other.expose()))));
+        let alike = |person: &Vec<usize>| person.iter().any(|&j| records[j].name.as_ref().is_some_and(|other| name::agree(name.expose(), other.expose())));
+        let (alike, apart): (Vec<_>, Vec<_>) = std::mem::take(&mut persons).into_iter().partition(alike);
         persons = apart;
-        persons.push(alike.into_iter().flatten().chain([i]).collect());
+        // Equal names once: a switchboard has thousands of records and few names.
+        let mut person: Vec<usize> = alike.into_iter().flatten().collect();
+        match person.iter().find(|&&j| records[j].name.as_ref() == Some(name)) {
+            Some(&j) => twins.push((j, i)),
+            None => person.push(i),
+        }
+        persons.push(person);
+        if persons.len() > TOO_MANY {
+            return false;
+        }
     }
     if persons.len() >= GENERIC {
-        return;
+        return false;
+    }
+    for (one, other) in twins {
+        forest.join(one, other);
     }
     for person in &persons {
         for other in &person[1..] {
@@ -82,38 +107,33 @@ fn join_by_name(records: &[Record], group: &[usize], forest: &mut Forest) {
         }
     }
     let nameless: Vec<usize> = group.iter().copied().filter(|&i| records[i].name.is_none()).collect();
+    if persons.is_empty() {
+        join_nameless(records, &nameless, forest);
+    }
     for &i in &nameless {
-        let fits = |person: &&Vec<usize>| {
-            records[i]
-                .family
-                .as_ref()
-                .is_none_or(|family| person.iter().any(|&j| records[j].name.as_ref().is_some_and(|name| name.expose().starts_with(family.expose()))))
+        let family = records[i].family.as_ref().map(Pii::expose);
+        let bears = |person: &&Vec<usize>| {
+            family.is_none_or(|family| person.iter().any(|&j| records[j].name.as_ref().is_some_and(|name| name.expose().starts_with(family))))
         };
-        let mut candidates = persons.iter().filter(fits);
-        match (candidates.next(), candidates.next()) {
-            (Some(person), None) => forest.join(person[0], i),
-            (None, _) => {
-                // Nobody is named: those who are not told apart by their family names are one.
-                for &j in &nameless {
-                    let told_apart = records[i].family.is_some() && records[j].family.is_some() && records[i].family != records[j].family;
-                    if persons.is_empty()
-                        && !told_apart
-                        && (records[i].family.is_some() || records[j].family == records[i].family || families(records, &nameless) < 2)
-                    {
-                        forest.join(i, j);
-                    }
-                }
-            }
-            _ => {}
+        let mut candidates = persons.iter().filter(bears);
+        if let (Some(person), None) = (candidates.next(), candidates.next()) {
+            forest.join(person[0], i);
         }
     }
+    true
 }
 
-fn families(records: &[Record], group: &[usize]) -> usize {
-    let mut seen: Vec<&str> = group.iter().filter_map(|&i| records[i].family.as_ref().map(Pii::expose)).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    seen.len()
+/// Nobody is named: those of one family name are one, and with them, where there is but one family name, those of none.
+fn join_nameless(records: &[Record], nameless: &[usize], forest: &mut Forest) {
+    let mut families: HashMap<Option<&str>, usize> = HashMap::new();
+    for &i in nameless {
+        let first = *families.entry(records[i].family.as_ref().map(Pii::expose)).or_insert(i);
+        forest.join(first, i);
+    }
+    let named: Vec<usize> = families.iter().filter(|(family, _)| family.is_some()).map(|(_, first)| *first).collect();
+    if let (Some(none), [only]) = (families.get(&None), &named[..]) {
+        forest.join(*none, *only);
+    }
 }
 
 /// Union-find whose representative is always the smallest position, so that order does not matter.
@@ -168,6 +188,8 @@ mod tests {
         // A switchboard: three names that disagree, and the fourth is nobody's.
         let generic = cluster(&[record(1, 0, "王小明"), record(1, 0, "李大伟"), record(1, 0, "赵海波"), record(1, 0, "王小明")]);
         assert_eq!(generic, [0, 1, 2, 3]);
+        let office = cluster(&[record(1, 2, "王小明"), record(1, 2, "李大伟"), record(1, 2, "赵海波")]);
+        assert_eq!(office, [0, 1, 2], "a switchboard and its common mailbox");
     }
 
     proptest! {

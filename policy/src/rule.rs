@@ -205,12 +205,18 @@ impl Policy {
 
 /// What Casbin would swallow in silence.
 fn problem_of(rule: &Rule) -> Option<String> {
-    let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    let word =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     match rule {
         Rule::Inherit { role, from } if !word(role) || !word(from) || role == from => Some("a role is a word, and inherits from another".to_owned()),
         Rule::Inherit { .. } => None,
         Rule::Permit { role, .. } if !word(role) => Some("a role is a word".to_owned()),
         Rule::Permit { purpose, .. } if purpose != "*" && !word(purpose) => Some("a purpose is a word or *".to_owned()),
+        Rule::Permit { object, act, purpose, allow: true, .. }
+            if act == Act::ReadClear.word() && purpose == "*" && Field::of_key(object).is_some_and(Field::personal) =>
+        {
+            Some(format!("clear sight of '{object}' needs a purpose; '*' is none"))
+        }
         Rule::Permit { scope, .. } if Reach::of_word(scope).is_none() => Some(format!("scope '{scope}' is none of own, department, all")),
         Rule::Permit { object, act, .. } => {
             let known = match Field::of_key(object) {
@@ -276,6 +282,8 @@ mod tests {
             ("p, sales, Customer.phone, see, own, x, allow", "no field"),
             ("p, sales, Customer.phone, read.clear, mine, x, allow", "scope"),
             ("p, , Customer.phone, read.clear, own, x, allow", "role"),
+            ("p, sales, Customer.phone, read.clear, own, *, allow", "needs a purpose"),
+            ("p, sales, Customer.phone, read.clear, own, -, allow", "purpose"),
             ("g, sales, sales", "another"),
             ("p, sales, Audit, drop, all, *, allow", "no field"),
         ] {

@@ -112,3 +112,47 @@ async fn many_readers_at_once_each_leave_their_event() {
         assert_eq!(raw.number("SELECT count(*) FROM audit_event").await - before, 64);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_that_was_only_found_is_in_the_log_too() {
+    for home in homes().await {
+        let page = home.tenant("acme").persona("steward").purpose("data_quality").query("{ customers(first: 1) { nodes { id phone(view: CLEAR) } } }").await;
+        let node = &page.data()["customers"]["nodes"][0];
+        let found = home
+            .tenant("acme")
+            .persona("support")
+            .ask("query Probe($p: String!) { findCustomer(by: {phone: $p}) { id } }", json!({ "p": node["phone"] }))
+            .await;
+        assert_eq!(found.data()["findCustomer"]["id"], node["id"]);
+        let log = home.tenant("acme").persona("auditor").ask(EVENTS, json!({ "f": { "customer": node["id"] } })).await;
+        assert!(log.data().to_string().contains("Probe"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disclosure_does_not_tell_whether_a_withheld_value_exists() {
+    for home in homes().await {
+        let page = home.tenant("acme").persona("bi").query("{ customers(first: 50) { nodes { remarks } } }").await;
+        assert_eq!(page.body["extensions"]["disclosure"], json!([{ "field": "Customer.remarks", "clear": 0, "masked": 0, "withheld": 50 }]));
+        let why = home.tenant("acme").persona("admin").query("{ customers(first: 50) { nodes { provenance { field } } } }").await;
+        assert!(!why.data().to_string().contains("Customer.remarks") && why.data().to_string().contains("Customer.phone"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_events_too() {
+    for home in homes().await {
+        home.tenant("acme").persona("support").query("query Broken { findCustomer(by: {phone: \"1\"}) { id } }").await;
+        let log = home.tenant("acme").persona("auditor").ask(EVENTS, json!({ "f": { "outcome": "failed" } })).await;
+        assert!(log.data().to_string().contains("Broken"));
+        // Who may not manage the tenant mints nothing.
+        let tenant = home.house.tenant("acme").await.unwrap();
+        let steward = home.house.operator(tenant.id, "test", "steward", Some("data_quality"));
+        let minted = entity::Change::run(&home.house, &steward, entity::Operation::new("command", "Token.service"), async |change| {
+            entity::token::issue(change, "x", &["admin"], None, 1).await.map_err(entity::Unaccounted::Failed)
+        });
+        assert!(minted.await.is_err());
+        let log = home.tenant("acme").persona("auditor").ask(EVENTS, json!({ "f": { "outcome": "denied" } })).await;
+        assert!(log.data().to_string().contains("Tenant manage"));
+    }
+}

@@ -104,3 +104,82 @@ async fn bad_files_are_refused_whole_in_one_line() {
     let denied = intake::run(&home.house, &bi, &[File { source: "sales", name: "sales.csv".into(), bytes: SALES.into() }], &mut |_| {}).await;
     assert!(denied.unwrap_err().to_string().contains("not permitted"));
 }
+
+/// What `support` finds under a phone: number, owner and sources.
+async fn found(home: &Home, phone: &str) -> serde_json::Value {
+    let query = format!("{{ findCustomer(by: {{phone: \"{phone}\"}}) {{ id number company sources {{ externalId }} tags {{ name }} }} }}");
+    home.tenant("globex").persona("steward").query(&query).await.data()["findCustomer"].clone()
+}
+
+const HEADER: &str = "序号,客户姓名,手机,邮箱,公司,客户状态,负责人\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_row_leaves_nothing_of_itself_behind() {
+    for home in homes().await {
+        let rows =
+            |second: &str| format!("{HEADER}90001,欧阳测试,13812345670,,甲乙有限公司,成交客户,李经理\n90002,欧阳测试,{second},,丙丁有限公司,成交客户,李经理\n");
+        import(&home, "globex", "sales", "a.csv", rows("13812345670").as_bytes()).await.unwrap();
+        let both = found(&home, "13812345670").await;
+        assert_eq!(both["sources"].as_array().unwrap().len(), 2);
+        // The second record turns out to be somebody else's: the first customer forgets it.
+        let second = rows("13912345671").replace("90002,欧阳测试", "90002,诸葛旁人");
+        import(&home, "globex", "sales", "a.csv", second.as_bytes()).await.unwrap();
+        let (first, other) = (found(&home, "13812345670").await, found(&home, "13912345671").await);
+        assert_eq!((&first["id"], first["sources"].as_array().unwrap().len(), &first["company"]), (&both["id"], 1, &"甲乙有限公司".into()));
+        assert_eq!((other["sources"].as_array().unwrap().len(), &other["company"]), (1, &"丙丁有限公司".into()));
+        // Both changed to a new number: nobody is found under the old one.
+        import(&home, "globex", "sales", "a.csv", rows("13912345671").replace("13812345670", "13712345672").as_bytes()).await.unwrap();
+        assert!(found(&home, "13812345670").await.is_null());
+        assert_eq!(found(&home, "13712345672").await["id"], both["id"], "ids stay");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_met_twice_keeps_its_customer() {
+    for home in homes().await {
+        import(&home, "globex", "sales", "a.csv", format!("{HEADER}90001,欧阳测试,13812345670,,,成交客户,李经理\n").as_bytes()).await.unwrap();
+        let before = found(&home, "13812345670").await;
+        let twice = format!("{HEADER}90001,欧阳测试,13812345670,,,成交客户,李经理\n90001,欧阳测试,13812345670,,,流失客户,李经理\n");
+        let report = import(&home, "globex", "sales", "a.csv", twice.as_bytes()).await.unwrap();
+        assert_eq!((report.files[0].counts.unchanged, report.files[0].counts.updated, report.linked.created), (1, 1, 0));
+        assert_eq!(found(&home, "13812345670").await["id"], before["id"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_several_items_keeps_them_all() {
+    for home in homes().await {
+        let orders = "订单编号,买家昵称,收货人手机,邮箱,商品名称,数量,实付金额,下单时间,收货地址,订单状态,买家留言\nX1,欧阳测试,13812345670,,茶杯,2,20.50,2026-01-02,,交易成功,\nX1,欧阳测试,13812345670,,茶壶,1,9.90,2026-01-02,,交易成功,\nX1,欧阳测试,13812345670,,茶杯,2,20.50,2026-01-02,,交易成功,\n";
+        let first = import(&home, "globex", "ecom", "o.csv", orders.as_bytes()).await.unwrap().files[0].counts;
+        assert_eq!((first.created, first.duplicate), (2, 1));
+        let again = import(&home, "globex", "ecom", "o.csv", orders.as_bytes()).await.unwrap().files[0].counts;
+        assert_eq!((again.unchanged, again.duplicate, again.updated), (2, 1, 0));
+        let answer = home
+            .tenant("globex")
+            .persona("support")
+            .query("{ findCustomer(by: {orderNumber: \"X1\"}) { orders(first: 5) { nodes { number amount } } } }")
+            .await;
+        let nodes = answer.data()["findCustomer"]["orders"]["nodes"].as_array().unwrap().clone();
+        assert!(nodes.len() == 2 && nodes.iter().all(|node| node["number"] == "X1"), "{nodes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_cut_off_is_made_good_by_the_next() {
+    for home in homes().await {
+        let file = format!("{HEADER}90001,欧阳测试,13812345670,,,成交客户,李经理\n");
+        import(&home, "globex", "sales", "a.csv", file.as_bytes()).await.unwrap();
+        // As if the process had died after loading a changed row and before linking.
+        let raw = home.raw().await;
+        raw.as_tenant(home.engine, "globex").await;
+        raw.run("UPDATE source_record SET status = 3, imported_at = '2099-01-01T00:00:00+00:00' WHERE external_id = '90001'").await.unwrap();
+        raw.run("UPDATE import SET state = 'running' WHERE file_name = 'a.csv'").await.unwrap();
+        let again = import(&home, "globex", "sales", "a.csv", file.as_bytes()).await.unwrap();
+        assert_eq!((again.files[0].counts.unchanged, again.linked.updated), (1, 1));
+        let status = home.tenant("globex").persona("support").query("{ findCustomer(by: {phone: \"13812345670\"}) { status } }").await;
+        assert_eq!(status.data()["findCustomer"]["status"], "LOST");
+        let reports = home.tenant("globex").persona("steward").query("{ imports(first: 2) { file state } }").await;
+        let states: Vec<&str> = reports.data()["imports"].as_array().unwrap().iter().map(|report| report["state"].as_str().unwrap()).collect();
+        assert_eq!(states, ["done", "failed"]);
+    }
+}

@@ -51,7 +51,11 @@ async fn only_valid_tokens_are_let_in() {
     home.raw().await.run("UPDATE app_user SET disabled_at = '2026-01-01T00:00:00+00:00' WHERE subject = 'sales'").await.unwrap();
     refused(&format!("Bearer {good}")).await;
     let log = home.tenant("acme").persona("auditor").query("{ audit { events(filter: {operation: \"login\"}) { nodes { actor outcome } } } }").await;
-    assert_eq!(log.data()["audit"]["events"]["nodes"], json!([{ "actor": "sales", "outcome": "denied" }]));
+    assert_eq!(
+        log.data()["audit"]["events"]["nodes"],
+        json!([{ "actor": "sales", "outcome": "denied" }, { "actor": format!("token:{name}"), "outcome": "denied" }]),
+        "refused logins are in the log; made-up tokens are not"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

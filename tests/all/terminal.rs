@@ -76,6 +76,10 @@ async fn a_company_of_ones_own_from_the_terminal() {
         (&report["files"][0]["created"], &report["files"][0]["reasons"]["invalid_phone"], &report["linked"]["customers"]),
         (&1.into(), &1.into(), &1.into())
     );
+    let again = program(&["tenant", "user", "mine", "--subject", "li", "--name", "x", "--role", "sales", "--data-dir", &data]).refusal();
+    assert!(again.contains("already"));
+    let unknown = program(&["tenant", "user", "mine", "--subject", "wu", "--name", "x", "--role", "boss", "--data-dir", &data]).refusal();
+    assert!(unknown.contains("no role 'boss'") && unknown.contains("sales_manager"));
     let token = run(&["token", "person", "--tenant", "mine", "--user", "li", "--purpose", "sales_follow_up"]);
     let service = run(&["token", "service", "--tenant", "mine", "--name", "grafana", "--role", "bi"]);
     assert!(token.starts_with("eyJ") && service.starts_with("pano_"));

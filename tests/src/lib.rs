@@ -93,7 +93,7 @@ fn config(dir: &Path, database: Option<&str>) -> Config {
         database_url: database.map(str::to_owned),
         bind: "127.0.0.1:0".to_owned(),
         profile: Profile::Development,
-        limits: Limits { rate: 100_000, ..Limits::default() },
+        limits: Limits { rate: 100_000, concurrency: 100, ..Limits::default() },
         ..Config::default()
     }
 }
@@ -230,6 +230,13 @@ impl Raw {
 
     /// The first column of the first row as a number.
     pub async fn number(&self, sql: &str) -> i64 {
+        use sea_orm::ConnectionTrait;
+        let row = self.0.query_one_raw(sea_orm::Statement::from_string(self.0.get_database_backend(), sql)).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// The first column of the first row as a text.
+    pub async fn text(&self, sql: &str) -> String {
         use sea_orm::ConnectionTrait;
         let row = self.0.query_one_raw(sea_orm::Statement::from_string(self.0.get_database_backend(), sql)).await.unwrap().unwrap();
         row.try_get_by_index(0).unwrap()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::Duration;
-use entity::{Change, House, Operation, Session, Unaccounted, import, people, token};
+use entity::{Change, House, Operation, Session, Unaccounted, import, link, people, token};
 use serde_json::json;
 
 use super::work::{import, table};
@@ -150,13 +150,16 @@ async fn make(house: &House, company: &Company, quiet: bool) -> Result<(), Stop>
         Err(error) => return Err(error.into()),
     };
     let steward = house.operator(tenant.id, &login(), "steward", Some("data_quality"));
-    let reports = Session::run(house, &steward, Operation::new("command", "Import.reports"), async |session| import::reports(&session, 100).await).await??;
+    let looked = Session::run(house, &steward, Operation::new("command", "Import.reports"), async |session| {
+        Ok::<_, entity::Error>((import::reports(&session, 100).await?, link::pending(&session).await?))
+    });
+    let (reports, pending) = looked.await??;
     let missing: Vec<_> = company
         .files
         .iter()
         .filter(|(source, name, _)| !reports.iter().any(|report| report.source == *source && report.file == *name && report.state == "done"))
         .collect();
-    if missing.is_empty() {
+    if missing.is_empty() && !pending {
         return Ok(());
     }
     let admin = house.operator(tenant.id, &login(), "admin", None);

@@ -113,7 +113,9 @@ impl Tenant {
                 let added = Change::run(&house, &operator, Operation::new("command", "User.add"), async |change| {
                     people::add(change, &subject, &name, department.as_deref(), &roles).await.map_err(Unaccounted::Failed)
                 });
-                added.await?;
+                if !added.await? {
+                    return Err(Stop::new(format!("tenant {slug} has a user '{subject}' already; nothing was changed")));
+                }
                 print(&format!("user {subject} of {slug} added\n"))
             }
         }
@@ -134,7 +136,8 @@ impl Token {
                 if !known {
                     return Err(Stop::new(format!("tenant {} has no user '{user}'; add one with `panorama tenant user`", tenant.slug)));
                 }
-                print(&format!("{}\n", home::issuer(config)?.issue(tenant.id, &user, purpose.as_deref(), Duration::hours(hours))?))
+                let lasts = Duration::try_hours(hours).filter(|_| (1..=8_760).contains(&hours)).ok_or_else(|| Stop::new("--hours: a number from 1 to 8760"))?;
+                print(&format!("{}\n", home::issuer(config)?.issue(tenant.id, &user, purpose.as_deref(), lasts)?))
             }
             Self::Service { tenant, name, roles, purpose, days } => {
                 let tenant = house.tenant(&tenant).await?;

@@ -150,9 +150,6 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
 const COLUMNS: [&str; 12] = ["row_id", "customer_id", "rejected", "reject_reason", "flags", "name", "phone", "email", "date", "industry", "address", "amount"];
 
 async fn rows(session: &Session) -> Result<Vec<u8>, Stop> {
-    let clear = |value: Option<Result<Option<String>, entity::vault::Unreadable>>| -> Result<String, Stop> {
-        Ok(value.transpose().map_err(|problem| Stop::from(entity::Error::from(problem)))?.flatten().unwrap_or_default())
-    };
     let mut out = csv::Writer::from_writer(Vec::new());
     let broken = |_| Stop::new("the rows cannot be written");
     out.write_record(COLUMNS).map_err(broken)?;
@@ -165,10 +162,10 @@ async fn rows(session: &Session) -> Result<Vec<u8>, Stop> {
         }
         let record = fate.record.as_ref();
         let [name, phone, email, address] = [
-            clear(record.and_then(|record| show(session, record.name())))?,
-            clear(record.and_then(|record| show(session, record.phone())))?,
-            clear(record.and_then(|record| show(session, record.email())))?,
-            clear(record.and_then(|record| show(session, record.address())))?,
+            show(session, record.map(entity::record::Record::name))?,
+            show(session, record.map(entity::record::Record::phone))?,
+            show(session, record.map(entity::record::Record::email))?,
+            show(session, record.map(entity::record::Record::address))?,
         ];
         let customer = fate.customer.and_then(|number| session.tell(number)).unwrap_or_default();
         let rejected = if fate.reason.is_some() { "1" } else { "0" };
@@ -181,8 +178,9 @@ async fn rows(session: &Session) -> Result<Vec<u8>, Stop> {
 }
 
 /// A personal value of a row, as clear as the steward may see it.
-fn show<K: Pii>(session: &Session, value: Option<entity::Guarded<K>>) -> Option<Result<Option<String>, entity::vault::Unreadable>> {
-    value.map(|value| session.show(&value, View::Clear))
+fn show<K: Pii>(session: &Session, value: Option<entity::Guarded<K>>) -> Result<String, Stop> {
+    let shown = value.map(|value| session.show(&value, View::Clear)).transpose().map_err(entity::Error::from)?;
+    Ok(shown.flatten().unwrap_or_default())
 }
 
 /// A cell that a spreadsheet would take for a formula gets an apostrophe in front.

@@ -160,7 +160,7 @@ impl Customer {
     }
     /// Why each golden value won.
     async fn provenance(&self, ctx: &Context<'_>) -> Option<Vec<Provenance>> {
-        let told = session(ctx).tell(self.row().provenance())?;
+        let told = session(ctx).tell(self.row().provenance(session(ctx)))?;
         Some(told.into_iter().map(|why| Provenance { field: why.field, source: why.source, rule: why.rule }).collect())
     }
     /// 数据质量.

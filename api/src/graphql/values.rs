@@ -24,9 +24,10 @@ pub enum View {
 }
 
 impl<K: Pii> Personal<K> {
-    /// Wraps a guarded value; `None` stays none.
-    pub fn of(value: Option<Guarded<K>>, view: View) -> Option<Self> {
-        value.map(|value| Self(value, view))
+    /// Wraps a guarded value. An option, because the field is nullable: a value that does not open is null beside its error.
+    #[expect(clippy::unnecessary_wraps, reason = "the option is what makes the field nullable")]
+    pub const fn of(value: Guarded<K>, view: View) -> Option<Self> {
+        Some(Self(value, view))
     }
 
     fn name() -> String {

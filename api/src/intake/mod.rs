@@ -81,13 +81,12 @@ pub enum Progress<'p> {
 /// # Errors
 /// One line that names the file, the place and the remedy.
 pub async fn run(house: &House, principal: &Arc<Principal>, files: &[File<'_>], progress: &mut dyn FnMut(Progress<'_>)) -> Result<Report, Stop> {
-    let began = house.now();
     let mut imported = Vec::new();
     for file in files {
         imported.push(one(house, principal, file, progress).await?);
     }
     progress(Progress::Linking);
-    let linked = Change::run(house, principal, Operation::new("command", "Import.link"), async |change| link::run(change, began).await.map_err(Failed::from))
+    let linked = Change::run(house, principal, Operation::new("command", "Import.link"), async |change| link::run(change).await.map_err(Failed::from))
         .await
         .map_err(|failed| failed.0)?;
     Ok(Report { files: imported, linked })

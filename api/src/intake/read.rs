@@ -20,6 +20,9 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
+/// The most bytes of a cell; a spreadsheet's cell holds 32,767 characters.
+const LONGEST_CELL: usize = 131_072;
+
 /// How far down the header may be.
 const TITLE_LINES: usize = 20;
 
@@ -78,6 +81,9 @@ fn records(text: &str, delimiter: u8) -> Result<Vec<Row>, String> {
         // Behind a line that ended in CR LF the reader stands between the two.
         let between = |at: &csv::Position| usize::try_from(at.byte()).is_ok_and(|byte| text.as_bytes().get(byte) == Some(&b'\n'));
         let line = record.position().map_or(0, |at| at.line() + u64::from(between(at)));
+        if record.iter().any(|cell| cell.len() > LONGEST_CELL || cell.bytes().filter(|b| *b == b'\n').count() > 200) {
+            return Err(format!("line {line}: a quote is not closed, so that the rows behind it run together; close it"));
+        }
         rows.push(Row { line, cells: record.iter().map(str::to_owned).collect() });
     }
     if rows.is_empty() { Err("it is empty".to_owned()) } else { Ok(rows) }
@@ -106,6 +112,13 @@ mod tests {
         assert_eq!((windows.rows[0].line, windows.rows[1].line), (3, 5));
         let tabs = table(csv.replace(',', "\t").as_bytes(), &sales()).unwrap();
         assert_eq!(tabs.rows.len(), 2);
+    }
+
+    #[test]
+    fn an_unclosed_quote_is_noticed() {
+        let rows: String = (0..400).map(|n| format!("{n},x,13812345678,y")).collect::<Vec<_>>().join("\n");
+        let problem = table(format!("序号,客户姓名,手机,备注\n1,\"张三,13812345678,x\n{rows}").as_bytes(), &sales()).err().unwrap();
+        assert!(problem.contains("line 2") && !problem.contains("138"), "{problem}");
     }
 
     #[test]

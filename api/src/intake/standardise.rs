@@ -29,6 +29,23 @@ pub struct Standardised {
 pub struct Carried {
     read: i32,
     cells: HashMap<usize, String>,
+    /// The different rows under one order number, as hashes.
+    lines: HashMap<String, Vec<[u8; 32]>>,
+}
+
+impl Carried {
+    /// What distinguishes a row among those of one order: an order with several items is written on several rows, and each is
+    /// a record. The same row again is the same record.
+    fn line_of(&mut self, number: &str, raw: &Raw) -> String {
+        use sha2::Digest;
+        let hash: [u8; 32] = sha2::Sha256::digest(raw.expose().as_bytes()).into();
+        let lines = self.lines.entry(number.to_owned()).or_default();
+        let place = lines.iter().position(|line| *line == hash).unwrap_or_else(|| {
+            lines.push(hash);
+            lines.len() - 1
+        });
+        if place == 0 { number.to_owned() } else { format!("{number}/{}", place + 1) }
+    }
 }
 
 /// Standardises a batch.
@@ -55,8 +72,11 @@ pub fn rows(batch: &[Row], header: &[String], columns: &Columns, tells: Tells, p
             }
         }
         match one(&place, &cells, columns, tells, people) {
-            Ok((draft, warnings)) => {
+            Ok((mut draft, warnings)) => {
                 out.warnings += warnings;
+                if let (Tells::Order, Some(number), Some(raw)) = (tells, &draft.number, &draft.raw) {
+                    draft.external_id = Some(carried.line_of(number, raw));
+                }
                 out.drafts.push(draft);
             }
             Err(reject) => out.rejects.push(*reject),
@@ -117,7 +137,14 @@ fn one(place: &Place, cells: &[String], columns: &Columns, tells: Tells, people:
     let mut warnings = 0;
     // A cell that is filled and cannot be read leaves its field empty, and is counted.
     let mut warn = |unread: bool| warnings += i32::from(unread);
-    let mut draft = Draft { row_number: place.row_number, line: place.line, raw: Some(raw(cells)), external_id: text(Target::ExternalId), ..Draft::default() };
+    let mut draft = Draft {
+        row_number: place.row_number,
+        line: place.line,
+        raw: Some(raw(cells)),
+        external_id: text(Target::ExternalId),
+        number: text(Target::ExternalId),
+        ..Draft::default()
+    };
     match phone::cell(cell(Target::Phone)) {
         phone::Cell::Mobile(phone) => draft.phone = Some(phone),
         phone::Cell::Landline(landline) => draft.landline = Some(landline),

@@ -19,7 +19,7 @@ pub fn fen(raw: &str) -> Option<i64> {
     let amount: Decimal = text.parse().ok()?;
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
     let fen = amount.checked_mul(Decimal::from(scale * 100))?.round();
-    i64::try_from(fen).ok().filter(|fen| plain && fen.abs() < 100_000_000_000_000)
+    i64::try_from(fen).ok().filter(|fen| plain && fen.unsigned_abs() < 100_000_000_000_000)
 }
 
 /// Fen as yuan with two decimal places: `21754` → `217.54`.
@@ -47,7 +47,7 @@ mod tests {
         ] {
             assert_eq!(fen(raw).map(yuan).as_deref(), Some(want), "{raw}");
         }
-        for raw in ["", "面议", "1e5", "12.3.4", "¥"] {
+        for raw in ["", "-92233720368547758.08", "面议", "1e5", "12.3.4", "¥"] {
             assert_eq!(fen(raw), None, "{raw}");
         }
     }
