@@ -13,13 +13,13 @@ async fn a_thief_of_the_file_finds_no_person() {
         .tenant("acme")
         .persona("support")
         .purpose("customer_service")
-        .query("{ customers(first: 100) { nodes { name(view: CLEAR) phone(view: CLEAR) email(view: CLEAR) } } }")
+        .query("{ customers(first: 30) { nodes { name(view: CLEAR) phone(view: CLEAR) email(view: CLEAR) } } }")
         .await;
     let mut canaries = Vec::new();
     for node in page.data()["customers"]["nodes"].as_array().unwrap() {
         canaries.extend(["name", "phone", "email"].iter().filter_map(|field| node[field].as_str().map(str::to_owned)));
     }
-    assert!(canaries.len() > 150);
+    assert!(canaries.len() > 50);
     home.raw().await.run("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
     let bytes = std::fs::read(home.file()).unwrap();
     // Users of the tenant have names too; the customers' must not be there.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Object, OutputType, Result};
 use uuid::Uuid;
 
-use super::customer::{Contact, Order, Ticket, TimelineEntry};
+use super::hanging::{Contact, Order, Ticket, TimelineEntry};
 use super::page::{Hanging, Page};
 use super::session;
 

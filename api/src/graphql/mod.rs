@@ -5,6 +5,7 @@ mod audit;
 mod connection;
 mod customer;
 mod dictionary;
+mod hanging;
 mod id;
 mod page;
 mod query;

@@ -1,0 +1,132 @@
+//! What hangs on a customer: orders, contact records, tickets, and all of them in one timeline.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Object, Result, SimpleObject};
+use chrono::{DateTime, Utc};
+use entity::{contact, order, ticket};
+use policy::clean::amount;
+use policy::field::kinds;
+
+use super::page::Page;
+use super::session;
+use super::values::{Personal, View};
+
+/// An order.
+pub struct Order(pub order::Order);
+
+/// 订单.
+#[Object]
+impl Order {
+    /// 订单编号.
+    async fn number(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.number())
+    }
+    /// 金额, a decimal with two places: `"199.00"`.
+    async fn amount(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.amount_fen()).flatten().map(amount::yuan)
+    }
+    /// 下单时间.
+    async fn ordered_at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.0.ordered_at()).flatten()
+    }
+    /// 订单状态, in the words of the source.
+    async fn status(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.status()).flatten()
+    }
+    /// 商品.
+    async fn items(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.items()).flatten()
+    }
+}
+
+/// A contact record.
+pub struct Contact {
+    /// The row.
+    pub row: contact::Contact,
+    /// The page that its customer is of.
+    pub page: Arc<Page>,
+}
+
+/// 沟通记录.
+#[Object]
+impl Contact {
+    /// 沟通时间.
+    async fn at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.row.at())
+    }
+    /// 沟通方式.
+    async fn channel(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.row.channel())
+    }
+    /// 沟通内容.
+    async fn summary(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Summary>> {
+        Personal::of(self.row.summary(), view)
+    }
+    /// 跟进人.
+    async fn by(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        let Some(Some(user)) = session(ctx).tell(self.row.by()) else { return Ok(None) };
+        Ok(self.page.people(session(ctx)).await?.get(&user).map(|person| person.name.clone()))
+    }
+    /// 沟通结果.
+    async fn result(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.row.result()).flatten()
+    }
+}
+
+/// A ticket.
+pub struct Ticket(pub ticket::Ticket);
+
+/// 工单.
+#[Object]
+impl Ticket {
+    /// 工单号.
+    async fn number(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.number())
+    }
+    /// 问题类型.
+    #[graphql(name = "type")]
+    async fn kind(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.kind()).flatten()
+    }
+    /// 提交时间.
+    async fn opened_at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
+        session(ctx).tell(self.0.opened_at()).flatten()
+    }
+    /// 问题描述.
+    async fn body(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Body>> {
+        Personal::of(self.0.body(), view)
+    }
+    /// 工单状态.
+    async fn status(&self, ctx: &Context<'_>) -> Option<String> {
+        session(ctx).tell(self.0.status()).flatten()
+    }
+    /// 满意度, 1 to 5.
+    async fn satisfaction(&self, ctx: &Context<'_>) -> Option<i16> {
+        session(ctx).tell(self.0.satisfaction()).flatten()
+    }
+}
+
+/// What a timeline entry tells of.
+#[derive(async_graphql::Enum, Clone, Copy, PartialEq, Eq)]
+pub enum TimelineKind {
+    /// An order was placed.
+    Order,
+    /// Somebody spoke with the customer.
+    Contact,
+    /// A ticket was opened.
+    Ticket,
+    /// A source record was imported.
+    Import,
+}
+
+/// One thing that happened.
+#[derive(SimpleObject)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What it tells of.
+    pub kind: TimelineKind,
+    /// In a few words.
+    pub title: String,
+}

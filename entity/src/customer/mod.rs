@@ -1,0 +1,224 @@
+//! Customers: the golden records, and the questions that find them.
+
+mod questions;
+
+pub(crate) use questions::with_merged;
+pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
+use policy::{Channel, CustomerType, Field, Sight, Status, ValueTier, View};
+use sea_orm::entity::prelude::Uuid;
+
+use crate::Session;
+use crate::guard::{Guarded, Open, Reaching, Vaulted, Whose};
+use crate::people::words;
+use crate::store::Tenanted;
+use crate::vault::Wrapped;
+
+pub(crate) mod table {
+    use crate::TenantId;
+    use crate::vault::{BlindIndex, Sealed};
+    use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "customer")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub number: String,
+        pub record_key: Option<Vec<u8>>,
+        pub key_epoch: i32,
+        pub name: Option<Sealed<Name>>,
+        pub name_index: Option<BlindIndex<Name>>,
+        pub phone: Option<Sealed<Phone>>,
+        pub phone_index: Option<BlindIndex<Phone>>,
+        pub phone_tail_index: Option<Vec<u8>>,
+        pub landline: Option<Sealed<Landline>>,
+        pub email: Option<Sealed<Email>>,
+        pub email_index: Option<BlindIndex<Email>>,
+        pub address: Option<Sealed<Address>>,
+        pub remarks: Option<Sealed<Remarks>>,
+        pub customer_type: i16,
+        pub company: Option<String>,
+        pub industry: Option<String>,
+        pub channel: Option<i16>,
+        pub first_follow_up: Option<ChronoDate>,
+        pub status: Option<i16>,
+        pub value_tier: Option<i16>,
+        pub owner_id: Option<Uuid>,
+        pub department_id: Option<Uuid>,
+        pub provenance: Json,
+        pub completeness: i16,
+        pub score: i16,
+        pub issues: Json,
+        pub merged_into: Option<Uuid>,
+        pub version: i32,
+        pub derived_at: ChronoDateTimeUtc,
+        pub created_at: ChronoDateTimeUtc,
+        pub updated_at: ChronoDateTimeUtc,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+use table::{Column, Entity, Model};
+
+impl Tenanted for Entity {
+    const TENANT: Column = Column::TenantId;
+}
+
+impl Vaulted for Model {
+    const TABLE: &'static str = "customer";
+    fn row(&self) -> Uuid {
+        self.id
+    }
+    fn record_key(&self) -> Wrapped<'_> {
+        Wrapped(self.record_key.as_deref())
+    }
+}
+
+/// A customer. Its fields come out guarded or open, never bare.
+pub struct Customer(Reaching<Model>);
+
+/// Why a golden value won.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Provenance {
+    /// The field.
+    pub field: String,
+    /// The source system that it came from.
+    pub source: String,
+    /// The survivorship rule.
+    pub rule: String,
+}
+
+/// Completeness and quality of a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// 0 to 100.
+    pub score: i16,
+    /// Share of the fields that are filled, 0 to 100.
+    pub completeness: i16,
+    /// What is wrong, as codes.
+    pub issues: Vec<String>,
+}
+
+impl From<Model> for Customer {
+    fn from(row: Model) -> Self {
+        let whose = Whose { customer: row.id, owner: row.owner_id, department: row.department_id };
+        Self(Reaching::new(whose, row))
+    }
+}
+
+impl Customer {
+    /// The key. Opaque outside; says nothing about the person.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.0.model.id
+    }
+    pub(crate) fn whose(&self) -> Whose {
+        self.0.whose
+    }
+    fn told<T>(&self, field: Field, read: impl FnOnce(&Model) -> T) -> Open<T> {
+        self.0.open(field, read(&self.0.model))
+    }
+    /// 客户编号.
+    #[must_use]
+    pub fn number(&self) -> Open<String> {
+        self.told(Field::Number, |row| row.number.clone())
+    }
+    /// 客户姓名.
+    #[must_use]
+    pub fn name(&self) -> Guarded<Name> {
+        self.0.guard(|row| &row.name)
+    }
+    /// 手机号.
+    #[must_use]
+    pub fn phone(&self) -> Guarded<Phone> {
+        self.0.guard(|row| &row.phone)
+    }
+    /// 固定电话.
+    #[must_use]
+    pub fn landline(&self) -> Guarded<Landline> {
+        self.0.guard(|row| &row.landline)
+    }
+    /// 邮箱.
+    #[must_use]
+    pub fn email(&self) -> Guarded<Email> {
+        self.0.guard(|row| &row.email)
+    }
+    /// 地址.
+    #[must_use]
+    pub fn address(&self) -> Guarded<Address> {
+        self.0.guard(|row| &row.address)
+    }
+    /// 备注.
+    #[must_use]
+    pub fn remarks(&self) -> Guarded<Remarks> {
+        self.0.guard(|row| &row.remarks)
+    }
+    /// 客户类型.
+    #[must_use]
+    pub fn customer_type(&self) -> Open<Option<CustomerType>> {
+        self.told(Field::CustomerType, |row| CustomerType::of_code(row.customer_type))
+    }
+    /// 公司名称.
+    #[must_use]
+    pub fn company(&self) -> Open<Option<String>> {
+        self.told(Field::Company, |row| row.company.clone())
+    }
+    /// 所属行业, as a code.
+    #[must_use]
+    pub fn industry(&self) -> Open<Option<String>> {
+        self.told(Field::Industry, |row| row.industry.clone())
+    }
+    /// 来源渠道.
+    #[must_use]
+    pub fn channel(&self) -> Open<Option<Channel>> {
+        self.told(Field::Channel, |row| row.channel.and_then(Channel::of_code))
+    }
+    /// 首次跟进时间.
+    #[must_use]
+    pub fn first_follow_up(&self) -> Open<Option<NaiveDate>> {
+        self.told(Field::FirstFollowUp, |row| row.first_follow_up)
+    }
+    /// 客户状态.
+    #[must_use]
+    pub fn status(&self) -> Open<Option<Status>> {
+        self.told(Field::Status, |row| row.status.and_then(Status::of_code))
+    }
+    /// 客户价值等级.
+    #[must_use]
+    pub fn value_tier(&self) -> Open<Option<ValueTier>> {
+        self.told(Field::ValueTier, |row| row.value_tier.and_then(ValueTier::of_code))
+    }
+    /// 负责人, as the key of a user.
+    #[must_use]
+    pub fn owner(&self) -> Open<Option<Uuid>> {
+        self.told(Field::Owner, |row| row.owner_id)
+    }
+    /// 最后更新时间.
+    #[must_use]
+    pub fn updated_at(&self) -> Open<DateTime<Utc>> {
+        self.told(Field::UpdatedAt, |row| row.updated_at)
+    }
+    /// Why each value won, of the fields that the caller may see.
+    #[must_use]
+    pub fn provenance(&self, session: &Session) -> Open<Vec<Provenance>> {
+        let reach = session.principal().reach(&self.0.whose);
+        let seen = |why: &Provenance| Field::of_key(&why.field).is_some_and(|field| session.matrix().sight(field, reach, View::Clear) > Sight::Withheld);
+        self.told(Field::Provenance, |row| {
+            serde_json::from_value::<Vec<Provenance>>(row.provenance.clone()).unwrap_or_default().into_iter().filter(seen).collect()
+        })
+    }
+    /// 数据质量.
+    #[must_use]
+    pub fn quality(&self) -> Open<Quality> {
+        self.told(Field::Quality, |row| Quality { score: row.score, completeness: row.completeness, issues: words(&row.issues) })
+    }
+    pub(crate) fn seen_by<T>(&self, looks: T) -> Open<T> {
+        self.told(Field::SeenBy, |_| looks)
+    }
+}
