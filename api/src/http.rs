@@ -325,9 +325,12 @@ async fn not_post() -> HttpResponse {
 }
 
 async fn ready(shared: web::Data<Shared>) -> HttpResponse {
-    match shared.house.tenants().await {
-        Ok(_) => HttpResponse::Ok().body("ready\n"),
-        Err(_) => HttpResponse::ServiceUnavailable().body("the database does not answer\n"),
+    match shared.house.ready().await {
+        Ok(()) => HttpResponse::Ok().body("ready\n"),
+        Err(error) => {
+            tracing::error!(%error, "not ready");
+            HttpResponse::ServiceUnavailable().body("not ready\n")
+        }
     }
 }
 

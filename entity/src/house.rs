@@ -75,6 +75,20 @@ impl House {
         &self.ledger
     }
 
+    /// Whether requests can be answered: the database answers, a tenant's keys unwrap, and the log is there and can be written.
+    ///
+    /// # Errors
+    /// What is not ready.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let tenants = self.tenants().await?;
+        let tenant = tenants.first().map_or(TenantId(uuid::Uuid::nil()), |tenant| tenant.id);
+        if !tenants.is_empty() {
+            self.keyring(tenant).await?;
+        }
+        let scope = self.store.write_log(tenant).await?;
+        crate::audit::writable(&scope).await
+    }
+
     /// Lets go of the database, so that its file can be copied.
     pub async fn close(self) {
         self.store.close().await;

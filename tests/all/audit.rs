@@ -56,6 +56,7 @@ async fn stopping_the_audit_store_stops_the_answers() {
         let withheld = ask().await;
         assert_eq!((withheld.status, withheld.code()), (503, "UNAVAILABLE"));
         assert!(withheld.body.get("data").is_none());
+        assert_eq!(reqwest::get(format!("{}/readyz", home.url)).await.unwrap().status(), 503);
         // A write is not acknowledged either, and leaves nothing.
         let tenant = home.house.tenant("acme").await.unwrap();
         let admin = home.house.operator(tenant.id, "test", "admin", None);

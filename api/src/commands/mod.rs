@@ -161,6 +161,7 @@ async fn serve(config: &Config) -> Result<(), Stop> {
     if house.store().wall().await? == entity::store::Wall::Bypassed && config.profile == Profile::Production {
         return Err(Stop::new("this PostgreSQL user bypasses row-level security; use one that is neither superuser nor BYPASSRLS, or --profile development"));
     }
+    house.ready().await?;
     let listening = http::listen(config, house, home::issuer(config)?)?;
     tracing::info!(url = %listening.url, "serving");
     listening.server.await.map_err(|problem| Stop::new(format!("the server stopped: {}", problem.kind())))
