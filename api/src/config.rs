@@ -122,7 +122,7 @@ impl Config {
             layers = layers.merge(Toml::file_exact(file));
         }
         // PANORAMA_BIND, PANORAMA_LIMITS__DEPTH
-        let layers = layers.merge(Env::prefixed("PANORAMA_").split("__")).merge(Serialized::defaults(flags));
+        let layers = layers.merge(Env::prefixed("PANORAMA_").ignore(&["config"]).split("__")).merge(Serialized::defaults(flags));
         layers.extract().map_err(|error| {
             let place = error.metadata.as_ref().map(|data| format!(" in {}", data.name)).unwrap_or_default();
             let path = if error.path.is_empty() { String::new() } else { format!("{}: ", error.path.join(".")) };

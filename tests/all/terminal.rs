@@ -188,6 +188,8 @@ fn settings_come_from_file_environment_and_flags_in_this_order() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(!text.contains("s3cret"));
+    let by_environment = program(&["config"]).env("PANORAMA_CONFIG", &file).output();
+    assert!(String::from_utf8(by_environment.stdout).unwrap().contains("audience = \"file\""));
 }
 
 #[test]

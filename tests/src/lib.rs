@@ -29,12 +29,12 @@ pub enum Engine {
     Postgres,
 }
 
-/// SQLite, and PostgreSQL where its programs are installed. With `PANORAMA_REQUIRE_POSTGRES` set their absence is a failure.
+/// SQLite, and PostgreSQL where its programs are installed. With `REQUIRE_POSTGRES` set their absence is a failure.
 pub fn engines() -> Vec<Engine> {
     if postgres::installed() {
         return vec![Engine::Sqlite, Engine::Postgres];
     }
-    assert!(std::env::var_os("PANORAMA_REQUIRE_POSTGRES").is_none(), "PostgreSQL's initdb and postgres are required and not found");
+    assert!(std::env::var_os("REQUIRE_POSTGRES").is_none(), "PostgreSQL's initdb and postgres are required and not found");
     eprintln!("PostgreSQL's programs are not installed: tested on SQLite only");
     vec![Engine::Sqlite]
 }
