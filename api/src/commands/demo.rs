@@ -82,7 +82,7 @@ const REQUESTS: [(&str, Option<&str>, &str, &str); 9] = [
         "support",
         Some("customer_service"),
         "a customer's tickets, with their text",
-        "{ customers(first: 3) { nodes { name(view: CLEAR) remarks tickets(first: 2) { nodes { number type body(view: CLEAR) status } } } } }",
+        "{ customers(first: 8) { nodes { name(view: CLEAR) remarks tickets(first: 2) { nodes { number type body(view: CLEAR) status } } } } }",
     ),
     (
         "marketing",
