@@ -1,8 +1,6 @@
 //! Errors become answers here and nowhere else: one line on the terminal, a coded error over GraphQL. What is not known
 //! to be harmless is not said; the log has it.
 
-use std::sync::Arc;
-
 use async_graphql::{Response, ServerError};
 use entity::Unaccounted;
 use entity::vault::Unreadable;
@@ -96,18 +94,13 @@ fn judge(error: &ServerError, names: &Names<'_>, request: &str) -> (Code, String
     if let Some(problem) = error.source::<entity::Error>() {
         return of_entity(problem, request);
     }
-    if let Some(problem) = error.source::<Arc<entity::Error>>() {
-        return of_entity(problem, request);
-    }
     if let Some(problem) = error.source::<Unreadable>() {
         tracing::error!(request, %problem, "a sealed value does not open");
         return internal(request);
     }
-    if let Some(Refused(code, message)) = error.source::<Refused>() {
-        return (code, message.clone());
-    }
     if error.source.is_some() {
-        tracing::error!(request, message = %error.message, "unforeseen");
+        // Not its text: what is not foreseen may quote what the client sent.
+        tracing::error!(request, path = ?error.path, "an error of an unforeseen kind");
         return internal(request);
     }
     if error.message.starts_with("Query is too") || error.message.contains("recursion depth") {
@@ -134,16 +127,6 @@ fn of_entity(problem: &entity::Error, request: &str) -> (Code, String) {
 
 fn internal(request: &str) -> (Code, String) {
     ("INTERNAL_SERVER_ERROR", format!("something went wrong; request {request}"))
-}
-
-/// A refusal with a code of its own.
-#[derive(Clone, Debug)]
-pub struct Refused(pub Code, pub String);
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.1)
-    }
 }
 
 /// A validation message may quote what the client sent, and that may be personal. Word by word: what is neither a name of the
