@@ -10,7 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use async_graphql::{Request, Response, Variables};
-use entity::{House, Operation, Principal, Session, Unaccounted};
+use entity::{Change, House, Operation, Principal, Session, Unaccounted};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::auth::{self, Issuer, NotAdmitted};
 use crate::config::{Config, Limits};
 use crate::error::{self, Stop};
+use crate::graphql::mutation::Refused;
 use crate::graphql::{self, Schema};
 use crate::limits;
 
@@ -212,30 +213,54 @@ async fn execute(exchange: &Exchange, shared: &Shared, principal: &Arc<Principal
         return too_much(&message);
     }
     let variables = Value::Object(body.variables.unwrap_or_default());
-    let operation = Operation::new("query", operation_name(body.operation_name.as_ref(), &document))
+    let writes = is_mutation(body.operation_name.as_ref(), &document);
+    let operation = Operation::new(if writes { "mutation" } else { "query" }, operation_name(body.operation_name.as_ref(), &document))
         .of_document(&body.query, variables.to_string().into_bytes())
         .in_request(&exchange.id)
         .within(Duration::from_secs(shared.limits.seconds));
     let mut request = Request::new("").variables(Variables::from_json(variables));
     request.operation_name = body.operation_name;
     request.set_parsed_query(document);
-    let run = Session::run(&shared.house, principal, operation, async |session| {
-        let response = shared.schema.execute(request.data(Arc::clone(&session))).await;
-        if !response.errors.is_empty() {
-            session.fail();
-        }
-        let disclosure: Vec<Value> = session
-            .disclosure()
-            .into_iter()
-            .map(|(field, [clear, masked, withheld])| json!({ "field": field, "clear": clear, "masked": masked, "withheld": withheld }))
-            .collect();
-        (response, disclosure)
-    });
-    match run.await {
+    let done = if writes {
+        // One transaction for all of it: when anything fails, nothing is kept.
+        Change::lend(&shared.house, principal, operation, async |change| {
+            let refused = Arc::new(Refused::default());
+            let request = request.data(change.session()).data(Arc::clone(&change)).data(Arc::clone(&refused));
+            let response = shared.schema.execute(request).await;
+            let kept = response.errors.is_empty() && !refused.any();
+            let disclosure = disclosure(&change);
+            ((response, disclosure), kept)
+        })
+        .await
+    } else {
+        Session::run(&shared.house, principal, operation, async |session| {
+            let response = shared.schema.execute(request.data(Arc::clone(&session))).await;
+            if !response.errors.is_empty() {
+                session.fail();
+            }
+            let disclosure = disclosure(&session);
+            (response, disclosure)
+        })
+        .await
+    };
+    match done {
         Err(Unaccounted::TooLong) => exchange.refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the query took too long; ask for less at once"),
         Err(unaccounted) => withheld(exchange, &unaccounted),
         Ok((response, disclosure)) => finish(exchange, response, &disclosure, &names),
     }
+}
+
+/// How many values of each field were seen, and how.
+fn disclosure(session: &Session) -> Vec<Value> {
+    let seen = session.disclosure().into_iter();
+    seen.map(|(field, [clear, masked, withheld])| json!({ "field": field, "clear": clear, "masked": masked, "withheld": withheld })).collect()
+}
+
+/// Whether the operation that is asked for is a mutation.
+fn is_mutation(asked: Option<&String>, document: &async_graphql::parser::types::ExecutableDocument) -> bool {
+    use async_graphql::parser::types::OperationType::Mutation;
+    let mut named = document.operations.iter().filter(|(name, _)| asked.is_none_or(|asked| name.is_some_and(|name| name.as_str() == asked)));
+    named.any(|(_, operation)| operation.node.ty == Mutation)
 }
 
 /// What the log calls the operation.

@@ -1,13 +1,13 @@
 //! Consents of customers by purpose: each giving and withdrawing is a row; the newest of a purpose counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use policy::Field;
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
-use crate::customer::Customer;
+use crate::customer::{self, Customer};
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
 use crate::{Error, Session};
@@ -48,13 +48,21 @@ impl Consent {
     }
 }
 
-/// The consents of some customers, by customer, newest first.
+/// The consents of some customers, by customer, newest first. Of a customer in whom others went up, what holds for each
+/// purpose: the strictest of what each of them said last.
 ///
 /// # Errors
 /// The database cannot be reached.
 pub async fn of(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Vec<Consent>>, Error> {
     let scope = session.scope();
-    let select = scope.find::<table::Entity>().filter(table::Column::CustomerId.is_in(customers.iter().map(Customer::id)));
-    let rows = select.order_by_desc(table::Column::At).all(scope.tx()).await?;
-    Ok(Reaching::by_customer(customers, rows, |row| Some(row.customer_id)))
+    let heirs = customer::heirs(scope, &customers.iter().map(Customer::id).collect::<Vec<_>>()).await?;
+    let select = scope.find::<table::Entity>().filter(table::Column::CustomerId.is_in(heirs.keys().copied()));
+    let mut rows = select.order_by_desc(table::Column::At).all(scope.tx()).await?;
+    let merged: HashSet<Uuid> = heirs.iter().filter(|(id, heir)| id != heir).map(|(_, heir)| *heir).collect();
+    let heir = |row: &table::Model| heirs.get(&row.customer_id).copied();
+    let mut last: HashSet<(Uuid, String)> = HashSet::new();
+    rows.retain(|row| heir(row).is_some_and(|heir| !merged.contains(&heir)) || last.insert((row.customer_id, row.purpose.clone())));
+    let refused: HashSet<(Option<Uuid>, String)> = rows.iter().filter(|row| !row.given).map(|row| (heir(row), row.purpose.clone())).collect();
+    rows.retain(|row| !row.given || !heir(row).is_some_and(|heir| merged.contains(&heir)) || !refused.contains(&(heir(row), row.purpose.clone())));
+    Ok(Reaching::by_customer(customers, rows, heir))
 }

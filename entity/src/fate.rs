@@ -1,15 +1,15 @@
 //! What became of every row of the files that were imported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
 use policy::{Field, Verb, clean};
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
 
 use crate::customer::Customer;
 use crate::guard::{Open, Reaching, Whose};
 use crate::record::{Column, Entity, Model, Record};
+use crate::source::Source;
 use crate::{Error, Session, customer, import};
 
 /// What became of a row of a file.
@@ -53,46 +53,72 @@ pub struct Facts {
     pub amount_fen: Open<Option<i64>>,
 }
 
-/// What became of every row of the newest import of each source's files.
+/// The newest import of a source that stands.
+pub struct Told {
+    id: Uuid,
+    source: Source,
+    rows: i32,
+}
+
+/// The newest import of each source that ended well and was not undone.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not read import reports.
-pub async fn all(session: &Session) -> Result<Vec<Fate>, Error> {
+pub async fn newest(session: &Session) -> Result<Vec<Told>, Error> {
     session.permit(Verb::ImportRead)?;
-    let scope = session.scope();
-    let mut fates = Vec::new();
-    for source in crate::source::in_scope(scope).await? {
-        let newest =
-            scope.find::<import::table::Entity>().filter(import::table::Column::SourceId.eq(source.id)).filter(import::table::Column::State.eq("done"));
-        let Some(import) = newest.order_by_desc(import::table::Column::Id).limit(1).one(scope.tx()).await? else { continue };
-        let records: HashMap<Uuid, Model> =
-            scope.find::<Entity>().filter(Column::SourceId.eq(source.id)).all(scope.tx()).await?.into_iter().map(|row| (row.id, row)).collect();
-        let customers: HashMap<Uuid, customer::table::Model> = {
-            let mine = scope.find::<Entity>().filter(Column::SourceId.eq(source.id)).select_only().column(Column::CustomerId).into_query();
-            let rows = scope.find::<customer::table::Entity>().filter(customer::table::Column::Id.in_subquery(mine)).all(scope.tx()).await?;
-            rows.into_iter().map(|row| (row.id, row)).collect()
-        };
-        let rows = scope
-            .find::<import::row::Entity>()
-            .filter(import::row::Column::ImportId.eq(import.id))
-            .order_by_asc(import::row::Column::RowNumber)
-            .all(scope.tx())
-            .await?;
-        for row in rows {
-            let model = row.record_id.and_then(|id| records.get(&id));
-            let golden = model.and_then(|model| customers.get(&model.customer_id?));
-            let industry = golden.and_then(|golden| golden.industry.clone());
-            let customer = golden.cloned().map(Customer::from);
-            let whose = customer.as_ref().map_or(Whose { customer: row.id, owner: None, department: None }, Customer::whose);
-            fates.push(Fate {
-                row_id: format!("{}:{}", source.name, row.row_number),
-                customer: customer.as_ref().map(Customer::number),
-                reason: row.reason,
-                flags: model.map(|model| crate::people::words(&model.flags)).unwrap_or_default(),
-                record: model.map(|model| Reaching::new(whose, model.clone())),
-                industry,
-            });
+    let mut told = Vec::new();
+    for source in crate::source::in_scope(session.scope()).await? {
+        if let Some(import) = import::standing(session.scope(), source.id).await? {
+            told.push(Told { id: import.id, source, rows: import.rows_read });
         }
     }
-    Ok(fates)
+    Ok(told)
+}
+
+impl Told {
+    /// Windows of row numbers, to be asked for one after the other.
+    pub fn windows(&self) -> impl Iterator<Item = std::ops::RangeInclusive<i32>> {
+        let rows = self.rows;
+        (0..=(rows - 1) / WINDOW).map(move |n| n * WINDOW + 1..=rows.min((n + 1) * WINDOW))
+    }
+}
+
+/// How many rows are told of at once.
+const WINDOW: i32 = 5_000;
+
+/// What became of the rows of a window.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not read import reports.
+pub async fn of(session: &Session, told: &Told, window: std::ops::RangeInclusive<i32>) -> Result<Vec<Fate>, Error> {
+    session.permit(Verb::ImportRead)?;
+    let scope = session.scope();
+    let (from, to) = (*window.start(), *window.end());
+    let kept = scope.find::<Entity>().filter(Column::ImportId.eq(told.id)).filter(Column::RowNumber.between(from, to)).all(scope.tx()).await?;
+    let rows = scope.find::<import::row::Entity>().filter(import::row::Column::ImportId.eq(told.id));
+    let rows = rows.filter(import::row::Column::RowNumber.between(from, to)).all(scope.tx()).await?;
+    let named: Vec<Uuid> = rows.iter().filter_map(|row| row.record_id).collect();
+    let mut records: HashMap<Uuid, Model> = kept.iter().map(|row| (row.id, row.clone())).collect();
+    records.extend(scope.find::<Entity>().filter(Column::Id.is_in(named)).all(scope.tx()).await?.into_iter().map(|row| (row.id, row)));
+    let ids: HashSet<Uuid> = records.values().filter_map(|row| row.customer_id).collect();
+    let found = scope.find::<customer::table::Entity>().filter(customer::table::Column::Id.is_in(ids)).all(scope.tx()).await?;
+    let customers: HashMap<Uuid, Customer> = found.into_iter().map(|row| (row.id, Customer::from(row))).collect();
+    let mut fates: Vec<(i32, Fate)> = Vec::with_capacity(kept.len() + rows.len());
+    let fate = |number: i32, record: Option<&Model>, reason: Option<String>| {
+        let customer = record.and_then(|record| customers.get(&record.customer_id?));
+        let whose = customer.map_or(Whose { customer: told.id, owner: None, department: None }, Customer::whose);
+        let fate = Fate {
+            row_id: format!("{}:{number}", told.source.name),
+            customer: customer.map(Customer::number),
+            reason,
+            flags: record.map(|record| crate::people::words(&record.flags)).unwrap_or_default(),
+            industry: customer.and_then(|customer| customer.industry().value),
+            record: record.map(|record| Reaching::new(whose, record.clone())),
+        };
+        (number, fate)
+    };
+    fates.extend(kept.iter().map(|record| fate(record.row_number, Some(record), None)));
+    fates.extend(rows.into_iter().map(|row| fate(row.row_number, row.record_id.and_then(|id| records.get(&id)), row.reason)));
+    fates.sort_by_key(|(number, _)| *number);
+    Ok(fates.into_iter().map(|(_, fate)| fate).collect())
 }

@@ -7,6 +7,7 @@
 //! * One file per table or small family of tables, with its rows, its drafts and its questions.
 
 pub mod audit;
+mod bulk;
 mod child;
 pub mod consent;
 pub mod contact;
@@ -19,16 +20,22 @@ mod house;
 pub mod import;
 mod ledger;
 pub mod link;
-pub mod load;
 pub mod merge;
 pub mod order;
+pub mod pair;
 pub mod people;
+pub mod pin;
+pub mod plan;
 pub mod policy_version;
 mod principal;
+pub mod quality;
 pub mod record;
+pub mod reference;
 pub mod relation;
 mod search;
 mod session;
+pub mod setting;
+pub mod signoff;
 pub mod source;
 pub mod store;
 pub mod tag;

@@ -1,12 +1,22 @@
-//! The merge journal: which customers were joined, when, by whom and why, and which records moved.
+//! Merging and its undoing. A merge re-points records and redirects the customer that went up; nothing is lost, so it can
+//! be undone at any time, also after later edits and later merges. What a person decides is written on the records
+//! (`held_for`), and linking keeps to it.
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use policy::Verb;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait, IntoCondition};
+use sea_orm::{QueryOrder, QuerySelect};
 use serde_json::json;
 
+use crate::customer::{self, Customer};
+use crate::link::{self, Touched, Why};
+use crate::record;
 use crate::store::Tenanted;
-use crate::{Error, Scope};
+use crate::{Change, Error, Scope, Session, consent, contact, order, relation, tag, ticket};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -24,14 +34,19 @@ pub(crate) mod table {
         pub loser_id: Uuid,
         pub records: Json,
         pub reason: String,
+        pub kind: String,
+        pub carried: Option<Json>,
+        pub undone_at: Option<ChronoDateTimeUtc>,
+        pub undone_by: Option<String>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
 }
+use table::{Column, Entity, Model};
 
-impl Tenanted for table::Entity {
-    const TENANT: table::Column = table::Column::TenantId;
+impl Tenanted for Entity {
+    const TENANT: Column = Column::TenantId;
 }
 
 /// A customer whose records all went to another.
@@ -41,16 +56,230 @@ pub(crate) struct Merged {
     pub records: Vec<Uuid>,
 }
 
-pub(crate) async fn write(scope: &Scope, at: DateTime<Utc>, actor: &str, reason: &str, merged: &[Merged]) -> Result<(), Error> {
-    let rows = merged.iter().map(|merge| table::ActiveModel {
-        id: Set(Uuid::now_v7()),
-        at: Set(at),
-        actor: Set(actor.to_owned()),
-        winner_id: Set(merge.winner),
-        loser_id: Set(merge.loser),
-        records: Set(json!(merge.records)),
-        reason: Set(reason.to_owned()),
-        ..Default::default()
-    });
-    scope.insert(rows.collect()).await
+/// An entry of the merge journal.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key, by which it is undone.
+    pub id: Uuid,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// By whom.
+    pub actor: String,
+    /// `linked` by a rule, `merged` by a person.
+    pub kind: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Who stayed.
+    pub winner: Uuid,
+    /// Who went up.
+    pub loser: Uuid,
+    /// How many records moved.
+    pub records: usize,
+    /// When it was undone.
+    pub undone_at: Option<DateTime<Utc>>,
+}
+
+impl From<Model> for Entry {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.id,
+            at: row.at,
+            actor: row.actor,
+            kind: row.kind,
+            reason: row.reason,
+            winner: row.winner_id,
+            loser: row.loser_id,
+            records: ids(&row.records).len(),
+            undone_at: row.undone_at,
+        }
+    }
+}
+
+fn ids(json: &Json) -> Vec<Uuid> {
+    json.as_array().into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok()).collect()
+}
+
+/// Tables of which rows that no import made move with their customer.
+const CARRIED: [&str; 3] = ["customer_order", "contact_record", "ticket"];
+
+/// Redirects those that went up, carries what was made by hand, and writes the journal.
+pub(crate) async fn redirect(change: &Change, merged: &[Merged], why: Why<'_>) -> Result<(), Error> {
+    let scope = change.scope();
+    let mut rows = Vec::with_capacity(merged.len());
+    for merge in merged {
+        use customer::table::{Column, Entity};
+        scope.update_where::<Entity>(Column::Id.eq(merge.loser), vec![(Column::MergedInto, Expr::value(merge.winner))]).await?;
+        let mut carried = serde_json::Map::new();
+        for table in CARRIED {
+            let by_hand = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2 AND record_id IS NULL");
+            let ids = scope.ids(&by_hand, [merge.loser.into()]).await?;
+            scope.point(table, "id", &ids.iter().map(|id| (*id, merge.winner)).collect::<Vec<_>>()).await?;
+            carried.insert(table.to_owned(), json!(ids));
+        }
+        rows.push(table::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            at: Set(change.now()),
+            actor: Set(change.principal().subject().to_owned()),
+            winner_id: Set(merge.winner),
+            loser_id: Set(merge.loser),
+            records: Set(json!(merge.records)),
+            reason: Set(why.reason.to_owned()),
+            kind: Set(why.kind.to_owned()),
+            carried: Set(Some(carried.into())),
+            undone_at: Set(None),
+            undone_by: Set(None),
+            ..Default::default()
+        });
+    }
+    scope.insert(rows).await
+}
+
+/// A customer of whom nothing is known any more.
+const BLANK: &str = "UPDATE customer SET record_key = NULL, name = NULL, name_index = NULL, phone = NULL, phone_index = NULL, phone_tail_index = NULL, \
+    landline = NULL, email = NULL, email_index = NULL, address = NULL, remarks = NULL, company = NULL, industry = NULL, channel = NULL, first_follow_up = NULL, \
+    status = NULL, owner_id = NULL, department_id = NULL, provenance = '[]', completeness = 0, score = 0, issues = '[\"no_records\"]', digest = NULL, \
+    version = version + 1 WHERE tenant_id = $1 AND id = $2";
+
+/// Customers without records go, unless something else refers to them: then they stay, empty.
+pub(crate) async fn vacate(scope: &Scope, customers: &[Uuid]) -> Result<(), Error> {
+    for &id in customers {
+        use customer::table::{Column as Of, Entity as Customers};
+        let referred = scope.find::<Entity>().filter(Column::WinnerId.eq(id).or(Column::LoserId.eq(id))).one(scope.tx()).await?.is_some()
+            || scope.find::<Customers>().filter(Of::MergedInto.eq(id)).one(scope.tx()).await?.is_some()
+            || scope.find::<consent::table::Entity>().filter(consent::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
+            || scope.find::<order::table::Entity>().filter(order::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
+            || scope.find::<contact::table::Entity>().filter(contact::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
+            || scope.find::<ticket::table::Entity>().filter(ticket::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
+            || relation::mentions(scope, id).await?
+            || crate::pin::mentions(scope, id).await?;
+        scope.delete_where::<tag::tagged::Entity>(tag::tagged::Column::CustomerId.eq(id)).await?;
+        if referred {
+            scope.run(BLANK, [id.into()]).await?;
+        } else {
+            scope.delete_where::<Customers>(Of::Id.eq(id)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn both(change: &Change, one: Uuid, other: Uuid) -> Result<(Customer, Customer), Error> {
+    change.permit(Verb::CustomerMerge)?;
+    crate::tenant::lock(change.scope()).await?;
+    let (one, other) = (customer::get(change, one).await?.ok_or(Error::NotFound)?, customer::get(change, other).await?.ok_or(Error::NotFound)?);
+    Ok((one, other))
+}
+
+/// Merges a customer into another, which stays.
+///
+/// # Errors
+/// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] when they are one already.
+pub async fn merge(change: &Change, winner: Uuid, loser: Uuid, reason: &str) -> Result<Customer, Error> {
+    let (winner, loser) = both(change, winner, loser).await?;
+    if winner.id() == loser.id() {
+        return Err(Error::Invalid("these are one customer already".to_owned()));
+    }
+    let scope = change.scope();
+    hold(scope, record::Column::CustomerId.is_in([winner.id(), loser.id()]).into_condition(), winner.id()).await?;
+    let why = Why { kind: "merged", reason };
+    relink(change, vec![winner.id(), loser.id()], why).await?;
+    let redirected = customer::get(change, loser.id()).await?;
+    if redirected.is_some_and(|now| now.id() == loser.id()) {
+        redirect(change, &[Merged { winner: winner.id(), loser: loser.id(), records: vec![] }], why).await?;
+    }
+    customer::get(change, winner.id()).await?.ok_or(Error::NotFound)
+}
+
+/// Undoes an entry of the journal: the records that moved then go back to the customer that they came from, which is
+/// itself again; what came later stays where it is. Returns the two.
+///
+/// # Errors
+/// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] when it is undone already or nothing of it is left.
+pub async fn unmerge(change: &Change, entry: Uuid) -> Result<(Customer, Customer), Error> {
+    change.permit(Verb::CustomerMerge)?;
+    let scope = change.scope();
+    crate::tenant::lock(scope).await?;
+    let row = scope.find::<Entity>().filter(Column::Id.eq(entry)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
+    if row.undone_at.is_some() {
+        return Err(Error::Invalid("this merge is undone already".to_owned()));
+    }
+    let winner = customer::get(change, row.winner_id).await?.ok_or(Error::NotFound)?;
+    let moved = ids(&row.records);
+    let theirs = record::Column::CustomerId.eq(winner.id());
+    let left = scope.find::<record::Entity>().filter(theirs.clone()).filter(record::Column::Id.is_in(moved.clone())).count(scope.tx()).await?;
+    if left == 0 && !moved.is_empty() {
+        return Err(Error::Invalid("none of the records that moved then belong to this customer any more".to_owned()));
+    }
+    hold(scope, theirs.clone().and(record::Column::Id.is_not_in(moved.clone())).into_condition(), winner.id()).await?;
+    hold(scope, theirs.and(record::Column::Id.is_in(moved)).into_condition(), row.loser_id).await?;
+    for table in CARRIED {
+        let back: Vec<(Uuid, Uuid)> =
+            row.carried.as_ref().map(|carried| ids(&carried[table])).unwrap_or_default().into_iter().map(|id| (id, row.loser_id)).collect();
+        scope.point(table, "id", &back).await?;
+    }
+    {
+        use customer::table::{Column, Entity};
+        scope.update_where::<Entity>(Column::Id.eq(row.loser_id), vec![(Column::MergedInto, Expr::value(None::<Uuid>))]).await?;
+    }
+    let undone = vec![(Column::UndoneAt, Expr::value(change.now())), (Column::UndoneBy, Expr::value(change.principal().subject()))];
+    scope.update_where::<Entity>(Column::Id.eq(entry), undone).await?;
+    change.note("unmerged", entry.to_string());
+    relink(change, vec![winner.id(), row.loser_id], Why { kind: "linked", reason: "after an unmerge" }).await?;
+    let again = customer::get(change, row.loser_id).await?.ok_or(Error::NotFound)?;
+    Ok((customer::get(change, winner.id()).await?.ok_or(Error::NotFound)?, again))
+}
+
+/// Splits records off a customer; they become a customer of their own. Returns that one.
+///
+/// # Errors
+/// [`Error::Denied`]; [`Error::NotFound`] for a record that is not this customer's; [`Error::Invalid`] when nothing would
+/// stay.
+pub async fn split(change: &Change, from: Uuid, records: &[Uuid]) -> Result<Customer, Error> {
+    change.permit(Verb::CustomerMerge)?;
+    let scope = change.scope();
+    crate::tenant::lock(scope).await?;
+    let from = customer::get(change, from).await?.ok_or(Error::NotFound)?;
+    let theirs = record::Column::CustomerId.eq(from.id());
+    let select = scope.find::<record::Entity>().filter(theirs.clone()).select_only().column(record::Column::Id);
+    let all: HashSet<Uuid> = select.into_tuple::<Uuid>().all(scope.tx()).await?.into_iter().collect();
+    let off: HashSet<Uuid> = records.iter().copied().collect();
+    if off.is_empty() || !off.is_subset(&all) {
+        return Err(Error::NotFound);
+    }
+    if off.len() == all.len() {
+        return Err(Error::Invalid("all records of the customer are named; leave at least one with it".to_owned()));
+    }
+    let new = Uuid::now_v7();
+    let named = record::Column::Id.is_in(off);
+    hold(scope, theirs.and(named.clone().not()).into_condition(), from.id()).await?;
+    hold(scope, named.into_condition(), new).await?;
+    change.note("split", from.id().to_string());
+    relink(change, vec![from.id()], Why { kind: "linked", reason: "after a split" }).await?;
+    customer::get(change, new).await?.ok_or(Error::NotFound)
+}
+
+async fn hold(scope: &Scope, which: sea_orm::Condition, customer: Uuid) -> Result<(), Error> {
+    scope.update_where::<record::Entity>(which, vec![(record::Column::HeldFor, Expr::value(customer))]).await?;
+    Ok(())
+}
+
+async fn relink(change: &Change, customers: Vec<Uuid>, why: Why<'_>) -> Result<(), Error> {
+    let mut run = link::Run::of(change.scope()).await?;
+    link::settle(change, &mut run, Touched { customers, ..Touched::default() }, why).await?;
+    Ok(())
+}
+
+/// The merges in which a customer took part, newest first.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not merge or read import reports.
+pub async fn journal(session: &Session, of: Option<Uuid>, limit: u64) -> Result<Vec<Entry>, Error> {
+    session.permit(Verb::ImportRead)?;
+    let scope = session.scope();
+    let mut select = scope.find::<Entity>();
+    if let Some(id) = of {
+        let Some(customer) = customer::get(session, id).await? else { return Ok(vec![]) };
+        let family = customer::with_merged(scope, customer.id()).await?;
+        select = select.filter(Column::WinnerId.is_in(family.clone()).or(Column::LoserId.is_in(family)));
+    }
+    Ok(select.order_by_desc(Column::At).order_by_desc(Column::Id).limit(limit).all(scope.tx()).await?.into_iter().map(Entry::from).collect())
 }

@@ -137,6 +137,12 @@ async fn department_of(scope: &Scope, name: &str) -> Result<Uuid, Error> {
     Ok(id)
 }
 
+/// The user of this subject who is not disabled.
+pub(crate) async fn of_subject(scope: &Scope, subject: &str) -> Result<Option<Uuid>, Error> {
+    let row = scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).filter(user::Column::DisabledAt.is_null()).one(scope.tx()).await?;
+    Ok(row.map(|row| row.id))
+}
+
 /// Whether a user of this subject exists.
 ///
 /// # Errors

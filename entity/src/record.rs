@@ -16,7 +16,7 @@ use crate::{Children, Error, Session, child};
 pub(crate) mod table {
     use crate::TenantId;
     use crate::vault::{BlindIndex, Sealed};
-    use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Raw, Remarks};
+    use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Raw, Remarks, Traits};
     use sea_orm::entity::prelude::*;
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "source_record")]
@@ -58,6 +58,10 @@ pub(crate) mod table {
         pub tags: Json,
         pub mapping_version: i32,
         pub imported_at: ChronoDateTimeUtc,
+        pub person_index: Option<Vec<u8>>,
+        pub traits: Option<Sealed<Traits>>,
+        pub rules: Option<Json>,
+        pub held_for: Option<Uuid>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -85,12 +89,20 @@ pub type Record = Reaching<Model>;
 /// Where a record came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
+    /// The record's key.
+    pub record: Uuid,
     /// The key of the source system.
     pub source: Uuid,
     /// What the source calls the row.
     pub external_id: String,
     /// When it was imported last.
     pub imported_at: DateTime<Utc>,
+    /// The import that brought it.
+    pub import: Uuid,
+    /// Which version of the mapping read it.
+    pub mapping_version: i32,
+    /// The cleaning rules that touched its cells: field and rules.
+    pub rules: Vec<(String, Vec<String>)>,
     /// The line of the file.
     pub line: i32,
 }
@@ -101,8 +113,30 @@ impl Record {
     pub fn lineage(&self) -> Open<Lineage> {
         let row = &self.model;
         // A row without an id of its source is known by a keyed hash, which stays inside.
-        let external_id = if row.external_id.starts_with(crate::load::UNNAMED) { format!("row {}", row.row_number) } else { row.external_id.clone() };
-        self.open(Field::Sources, Lineage { source: row.source_id, external_id, imported_at: row.imported_at, line: row.line })
+        let external_id = if row.external_id.starts_with(crate::import::seal::UNNAMED) { format!("row {}", row.row_number) } else { row.external_id.clone() };
+        self.open(
+            Field::Sources,
+            Lineage {
+                record: row.id,
+                source: row.source_id,
+                external_id,
+                imported_at: row.imported_at,
+                import: row.import_id,
+                mapping_version: row.mapping_version,
+                rules: row.rules.clone().and_then(|rules| serde_json::from_value(rules).ok()).unwrap_or_default(),
+                line: row.line,
+            },
+        )
+    }
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> Open<Uuid> {
+        self.open(Field::Sources, self.model.id)
+    }
+    /// The row as it came.
+    #[must_use]
+    pub fn raw(&self) -> Guarded<Raw> {
+        self.guard(|row| &row.raw)
     }
     /// 客户姓名.
     #[must_use]
@@ -212,6 +246,10 @@ pub struct Draft {
     pub tags: Vec<(&'static str, String)>,
     /// What else it tells of.
     pub detail: Detail,
+    /// What is compared beside the standard fields: attribute and value.
+    pub traits: Vec<(String, String)>,
+    /// The cleaning rules that touched each field.
+    pub rules: Vec<(&'static str, Vec<&'static str>)>,
 }
 
 /// The newest `limit` source records of each customer.

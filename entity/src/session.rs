@@ -209,6 +209,10 @@ impl Session {
         &self.keyring
     }
 
+    pub(crate) fn keyring_arc(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring)
+    }
+
     pub(crate) const fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -336,7 +340,7 @@ impl Session {
 }
 
 /// A session that may write. Its event commits with its writes, or neither does.
-pub struct Change(Session);
+pub struct Change(Arc<Session>);
 
 impl Deref for Change {
     type Target = Session;
@@ -347,6 +351,34 @@ impl Deref for Change {
 }
 
 impl Change {
+    /// The session, for showing what was written.
+    #[must_use]
+    pub fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.0)
+    }
+
+    async fn open(house: &House, principal: &Arc<Principal>, store: &Store) -> Result<Self, Error> {
+        let rights = Rights::of(house, principal).await?;
+        let scope = store.write(principal.tenant).await?;
+        Ok(Self(Arc::new(Session::open(house, principal, rights, scope))))
+    }
+
+    /// Commits the writes and the event together.
+    async fn commit(self, operation: &Operation) -> Result<(), Unaccounted> {
+        let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
+        let entry = session.entry(operation, "ok")?;
+        ledger::store_in(&session.scope, vec![entry]).await?;
+        Ok(session.scope.commit().await?)
+    }
+
+    /// Leaves nothing but an event that says so.
+    async fn leave(self, house: &House, operation: &Operation, outcome: &'static str) -> Result<(), Unaccounted> {
+        let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
+        let entry = session.entry(operation, outcome)?;
+        drop(session);
+        Ok(house.ledger().append(entry).await?)
+    }
+
     /// Lends a writing session to `work`. On `Ok` its writes and its event commit together; on `Err` nothing is
     /// written but an event that says so.
     ///
@@ -358,23 +390,64 @@ impl Change {
         operation: Operation,
         work: impl AsyncFnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let unaccounted = |error: Error| E::from(Unaccounted::Failed(error));
-        let rights = Rights::of(house, principal).await.map_err(unaccounted)?;
-        let scope = house.store().write(principal.tenant).await.map_err(unaccounted)?;
-        let change = Self(Session::open(house, principal, rights, scope));
+        let change = Self::open(house, principal, house.store()).await.map_err(Unaccounted::from)?;
         match work(&change).await {
             Ok(result) => {
-                let entry = change.0.entry(&operation, "ok").map_err(unaccounted)?;
-                ledger::store_in(&change.0.scope, vec![entry]).await.map_err(unaccounted)?;
-                change.0.scope.commit().await.map_err(unaccounted)?;
+                change.commit(&operation).await?;
                 Ok(result)
             }
             Err(error) => {
-                let entry = change.0.entry(&operation, "failed").map_err(unaccounted)?;
-                drop(change);
-                house.ledger().append(entry).await.map_err(|not| E::from(not.into()))?;
+                change.leave(house, &operation, "failed").await?;
                 Err(error)
             }
         }
+    }
+
+    /// Lends a writing session that can be shared. `work` says whether what it wrote is to be kept.
+    ///
+    /// # Errors
+    /// [`Unaccounted`]: the bracket did not open or close, or the work took too long. Nothing was written then.
+    pub async fn lend<T>(
+        house: &House,
+        principal: &Arc<Principal>,
+        operation: Operation,
+        work: impl AsyncFnOnce(Arc<Self>) -> (T, bool),
+    ) -> Result<T, Unaccounted> {
+        let change = Arc::new(Self::open(house, principal, house.store()).await?);
+        let done = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&change))).await;
+        let change = Arc::into_inner(change).ok_or(Unaccounted::StillHeld)?;
+        match done {
+            Ok((result, true)) => {
+                change.commit(&operation).await?;
+                Ok(result)
+            }
+            Ok((result, false)) => {
+                change.leave(house, &operation, "failed").await?;
+                Ok(result)
+            }
+            Err(_) => {
+                change.leave(house, &operation, "failed").await?;
+                Err(Unaccounted::TooLong)
+            }
+        }
+    }
+
+    /// Lends a writing session to `work` and keeps nothing of what it wrote: the event says that it was a rehearsal.
+    ///
+    /// # Errors
+    /// As [`Change::run`].
+    pub async fn rehearse<T, E: From<Unaccounted>>(
+        house: &House,
+        principal: &Arc<Principal>,
+        operation: Operation,
+        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let rehearsal = house.store().rehearsal().await.map_err(Unaccounted::from)?;
+        let change = Self::open(house, principal, &rehearsal.store).await.map_err(Unaccounted::from)?;
+        let result = work(&change).await;
+        change.note("rehearsal", true);
+        change.leave(house, &operation, if result.is_ok() { "ok" } else { "failed" }).await?;
+        rehearsal.close().await;
+        result
     }
 }

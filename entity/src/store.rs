@@ -5,8 +5,8 @@ use std::time::Duration;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::IntoCondition;
 use sea_orm::{
-    AccessMode, ActiveModelTrait, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, Select,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, Select, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
 };
 
 use crate::Error;
@@ -95,6 +95,20 @@ impl Store {
         Self { db: self.log.clone(), ..self.clone() }.write(tenant).await
     }
 
+    /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
+    /// goes when it is dropped; on PostgreSQL the store itself, since a transaction that is not committed disturbs nobody.
+    pub(crate) async fn rehearsal(&self) -> Result<Rehearsal, Error> {
+        if self.db.get_database_backend() == DbBackend::Postgres {
+            return Ok(Rehearsal { store: self.clone(), copy: None });
+        }
+        let files = self.db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'")).await?;
+        let file: String = files.map(|row| row.try_get("", "file")).transpose()?.unwrap_or_default();
+        let copy = Copy(std::path::PathBuf::from(format!("{file}.rehearsal-{}", Uuid::now_v7())));
+        self.db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [copy.0.display().to_string().into()])).await?;
+        let db = pool(&format!("sqlite://{}?mode=rw", copy.0.display()), 1).await?;
+        Ok(Rehearsal { store: Self { db, side: self.side.clone(), log: self.log.clone() }, copy: Some(copy) })
+    }
+
     async fn begin(&self, tenant: TenantId, options: TransactionOptions) -> Result<Scope, Error> {
         let scope = Scope { tenant, tx: self.db.begin_with_options(options).await? };
         scope.tell_database().await?;
@@ -140,13 +154,54 @@ impl Store {
     }
 }
 
+/// A store to rehearse on. Nothing that is done there stays.
+pub(crate) struct Rehearsal {
+    pub store: Store,
+    copy: Option<Copy>,
+}
+
+impl Rehearsal {
+    pub async fn close(self) {
+        if self.copy.is_some()
+            && let Err(error) = self.store.db.close_by_ref().await
+        {
+            tracing::warn!(%error, "the rehearsal's database did not close");
+        }
+    }
+}
+
+/// A copy of a SQLite database that goes with its owner.
+struct Copy(std::path::PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut file = self.0.clone().into_os_string();
+            file.push(suffix);
+            if let Err(problem) = std::fs::remove_file(&file)
+                && problem.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(kind = %problem.kind(), "a rehearsal's copy of the database could not be removed");
+            }
+        }
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 async fn pool(url: &str, connections: u32) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(connections).acquire_timeout(Duration::from_secs(5));
     options.map_sqlx_sqlite_opts(|options| {
         use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-        options.foreign_keys(true).busy_timeout(Duration::from_secs(5)).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+        options
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            // 64 MiB of pages, so that a batch fits; what a statement sets aside stays in memory; fewer, larger checkpoints.
+            .pragma("cache_size", "-65536")
+            .pragma("temp_store", "MEMORY")
+            .pragma("wal_autocheckpoint", "8000")
     });
     Database::connect(options).await
 }
@@ -183,27 +238,6 @@ impl Scope {
         &self.tx
     }
 
-    /// Inserts rows, each made this tenant's, in statements of bounded size.
-    pub(crate) async fn insert<A>(&self, rows: Vec<A>) -> Result<(), Error>
-    where
-        A: ActiveModelTrait + Send,
-        A::Entity: Tenanted,
-    {
-        use sea_orm::Iterable;
-        let columns = <<A::Entity as EntityTrait>::Column as Iterable>::iter().count();
-        let mut rows = rows.into_iter().map(|mut row| {
-            row.set(<A::Entity as Tenanted>::TENANT, self.tenant.into());
-            row
-        });
-        loop {
-            let chunk: Vec<A> = rows.by_ref().take(BIND_LIMIT / columns).collect();
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            A::Entity::insert_many(chunk).exec_without_returning(&self.tx).await?;
-        }
-    }
-
     /// Changes all rows of this tenant that meet a condition. Returns how many.
     pub(crate) async fn update_where<E: Tenanted>(
         &self,
@@ -212,15 +246,6 @@ impl Scope {
     ) -> Result<u64, Error> {
         let update = values.into_iter().fold(E::update_many(), |update, (column, value)| update.col_expr(column, value));
         let update = update.filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
-        Ok(update.exec(&self.tx).await?.rows_affected)
-    }
-
-    /// Writes the row's set values over the rows of this tenant that meet a condition.
-    pub(crate) async fn overwrite<E: Tenanted, A>(&self, row: A, condition: impl IntoCondition) -> Result<u64, Error>
-    where
-        A: ActiveModelTrait<Entity = E>,
-    {
-        let update = E::update_many().set(row).filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
         Ok(update.exec(&self.tx).await?.rows_affected)
     }
 
@@ -241,6 +266,26 @@ impl Scope {
             self.tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
         }
         Ok(())
+    }
+
+    /// The number `n` that a statement finds of which `$1` is this tenant; 0 where it finds none.
+    pub(crate) async fn number(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<i64, Error> {
+        let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
+        let row = self.tx.query_one_raw(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await?;
+        Ok(row.map(|row| row.try_get::<Option<i64>>("", "n")).transpose()?.flatten().unwrap_or(0))
+    }
+
+    /// The ids that a statement finds of which `$1` is this tenant.
+    pub(crate) async fn ids(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<std::collections::HashSet<Uuid>, Error> {
+        let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
+        let rows = self.tx.query_all_raw(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await?;
+        rows.into_iter().map(|row| row.try_get::<Uuid>("", "id").map_err(Error::from)).collect()
+    }
+
+    /// Runs a statement of which `$1` is this tenant. Returns how many rows it touched.
+    pub(crate) async fn run(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64, Error> {
+        let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
+        Ok(self.tx.execute_raw(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await?.rows_affected())
     }
 
     /// Deletes rows of this tenant that meet a condition.

@@ -107,7 +107,7 @@ impl House {
         table::Entity::insert(row).exec_without_returning(scope.tx()).await?;
         new_keys(&scope, self).await?;
         policy_version::install_standard(&scope, self.now()).await?;
-        source::install_standard(&scope).await?;
+        source::install_standard(&scope, self.now()).await?;
         scope.commit().await?;
         self.tenant(slug).await
     }

@@ -4,6 +4,8 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 
 mod m20261121_000001_graph;
+mod m20261122_000002_intake;
+mod sql;
 
 /// Why the tables could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,6 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_graph::Migration)]
+        vec![Box::new(m20261121_000001_graph::Migration), Box::new(m20261122_000002_intake::Migration)]
     }
 }

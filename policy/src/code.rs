@@ -18,11 +18,16 @@ macro_rules! codes {
             /// The value of a stored code.
             #[must_use]
             pub fn of_code(code: i16) -> Option<Self> { Self::ALL.iter().copied().find(|v| v.code() == code) }
+            /// The words that mean a value: its label and the known aliases.
+            pub const WORDS: &'static [(&'static str, Self)] = &[$(($zh, Self::$variant), $(($alias, Self::$variant),)*)+];
+            /// The value whose code a text is.
+            #[must_use]
+            pub fn of_number(text: &str) -> Option<Self> { text.parse().ok().and_then(Self::of_code) }
             /// The value that a source calls by this word: its code, label or a known alias.
             #[must_use]
             pub fn of_word(word: &str) -> Option<Self> {
                 let word = word.trim();
-                match word { $($zh $(| $alias)* => Some(Self::$variant),)+ _ => word.parse().ok().and_then(Self::of_code) }
+                Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value).or_else(|| Self::of_number(word))
             }
         }
     };

@@ -68,6 +68,7 @@ dictionary! {
         Body "Ticket.body" "问题描述" "Text of a ticket" FreeText "text" "包装破损" "" mask::hidden, crate::clean::text::free;
         FamilyName "Source.familyName" "姓氏" "Family name, where only that is known" Identity "one or two characters" "王" "" mask::hidden, crate::clean::text::free;
         Raw "Source.raw" "原始行" "The source row as it came" FreeText "JSON array of cells" "[…]" "RFC 8259" mask::hidden, crate::clean::text::free;
+        Traits "Source.traits" "匹配特征" "What is compared beside the standard fields" Identity "JSON object of attribute and value" "{…}" "RFC 8259" mask::hidden, crate::clean::text::free;
     }
     open {
         Number "Customer.number" "客户编号" "Human number" "C + date + daily sequence, unique in the tenant" "C20240501001" "";

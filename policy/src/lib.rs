@@ -14,7 +14,9 @@ pub mod link;
 pub mod mapping;
 pub mod mask;
 pub mod matrix;
+pub mod probabilistic;
 pub mod rule;
+pub mod survivorship;
 
 pub use code::{Channel, CustomerType, Status, ValueTier};
 pub use field::{Class, Field};

@@ -54,6 +54,10 @@ pub enum Verb {
     PolicyChange,
     /// Issue and revoke tokens, create users.
     TenantManage,
+    /// Merge customers, undo merges, decide duplicates.
+    CustomerMerge,
+    /// Change mappings, reference data and the settings of matching.
+    SourceManage,
 }
 
 /// How much of a field a caller sees. Ordered: more is greater.
@@ -93,7 +97,7 @@ macro_rules! words {
 }
 words!(Reach { Own "own", Department "department", All "all", });
 words!(Act { ReadMasked "read.masked", ReadClear "read.clear", Search "search", Sort "sort", Aggregate "aggregate", Export "export", Write "write", });
-words!(Verb { AuditRead "Audit read", ImportRun "Import run", ImportRead "Import read", PolicyRead "Policy read", PolicyChange "Policy change", TenantManage "Tenant manage", });
+words!(Verb { AuditRead "Audit read", ImportRun "Import run", ImportRead "Import read", PolicyRead "Policy read", PolicyChange "Policy change", TenantManage "Tenant manage", CustomerMerge "Customer merge", SourceManage "Source manage", });
 words!(Sight { Withheld "withheld", Masked "masked", Clear "clear", });
 
 impl Verb {

@@ -73,7 +73,7 @@ async fn a_company_of_ones_own_from_the_terminal() {
     let report = run(&["import", &csv, "--tenant", "mine", "--source", "sales", "--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(
-        (&report["files"][0]["created"], &report["files"][0]["reasons"]["invalid_phone"], &report["linked"]["customers"]),
+        (&report["files"][0]["created"], &report["files"][0]["reasons"]["invalid_phone"], &report["files"][0]["linked"]["created"]),
         (&1.into(), &1.into(), &1.into())
     );
     let again = program(&["tenant", "user", "mine", "--subject", "li", "--name", "x", "--role", "sales", "--data-dir", &data]).refusal();
@@ -149,7 +149,7 @@ async fn bad_input_gets_one_clear_line_and_leaves_nothing() {
     std::fs::write(path(&dir, "file"), "").unwrap();
     refusal(&["demo", "--data-dir", &path(&dir, "file/data")], &["file/data", "cannot be"]);
     refusal(&["import", &path(&dir, "gone.csv"), "--tenant", "mine", "--source", "sales", "--data-dir", &data], &["gone.csv"]);
-    refusal(&["import", &path(&dir, "file"), "--tenant", "mine", "--source", "sales", "--data-dir", &data], &["file", "empty"]);
+    refusal(&["import", &path(&dir, "file"), "--tenant", "mine", "--source", "sales", "--data-dir", &data], &["file", "no rows"]);
     refusal(&["import", &path(&dir, "file"), "--tenant", "yours", "--source", "sales", "--data-dir", &data], &["no tenant 'yours'"]);
     if std::path::Path::new("/dev/full").exists() {
         refusal(&["rows", "--tenant", "mine", "--out", "/dev/full", "--data-dir", &data], &["/dev/full"]);

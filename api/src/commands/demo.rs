@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::Duration;
-use entity::{Change, House, Operation, Session, Unaccounted, import, link, people, token};
+use entity::{Change, House, Operation, Session, Unaccounted, people, token};
 use serde_json::json;
 
-use super::work::{import, table};
+use super::import::{run as import, table};
 use super::{print, say};
 use crate::config::{Config, Profile, login};
 use crate::error::Stop;
-use crate::intake::File;
+use crate::intake::{File, Options};
 use crate::{home, http};
 
 struct Company {
@@ -150,16 +150,14 @@ async fn make(house: &House, company: &Company, quiet: bool) -> Result<(), Stop>
         Err(error) => return Err(error.into()),
     };
     let steward = house.operator(tenant.id, &login(), "steward", Some("data_quality"));
-    let looked = Session::run(house, &steward, Operation::new("command", "Import.reports"), async |session| {
-        Ok::<_, entity::Error>((import::reports(&session, 100).await?, link::pending(&session).await?))
-    });
-    let (reports, pending) = looked.await??;
+    let looked = Session::run(house, &steward, Operation::new("command", "Import.reports"), async |session| entity::import::reports(&session, 100).await);
+    let reports = looked.await??;
     let missing: Vec<_> = company
         .files
         .iter()
         .filter(|(source, name, _)| !reports.iter().any(|report| report.source == *source && report.file == *name && report.state == "done"))
         .collect();
-    if missing.is_empty() && !pending {
+    if missing.is_empty() {
         return Ok(());
     }
     let admin = house.operator(tenant.id, &login(), "admin", None);
@@ -170,8 +168,8 @@ async fn make(house: &House, company: &Company, quiet: bool) -> Result<(), Stop>
         Ok::<_, Unaccounted>(())
     });
     staffed.await?;
-    let files: Vec<File<'_>> = company.files.iter().map(|(source, name, bytes)| File { source, name: (*name).to_owned(), bytes: (*bytes).into() }).collect();
-    let report = import(house, company.slug, &files, quiet).await?;
+    let files: Vec<File<'_>> = company.files.iter().map(|(source, name, bytes)| File::of(source, name, *bytes)).collect();
+    let report = import(house, company.slug, &files, &Options::default(), quiet).await?;
     if !quiet {
         print(&table(company.slug, &report))?;
     }

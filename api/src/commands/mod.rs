@@ -1,8 +1,10 @@
 //! The command line.
 
 pub mod demo;
+mod import;
+mod rows;
+mod steward;
 mod tenants;
-mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,11 +101,25 @@ enum Command {
     )]
     Tenant(tenants::Tenant),
     /// Import files of one source system into a tenant.
-    #[command(after_help = "Example:\n  panorama import sales.csv --tenant acme --source sales")]
-    Import(work::Import),
+    #[command(
+        after_help = "Examples:\n  panorama import sales.csv --tenant acme --source sales --dry-run\n  panorama import sales.csv --tenant acme --source sales --plan HASH"
+    )]
+    Import(import::Import),
+    /// Imports that ran or run: list, write rejects, pause, cancel, undo, review their quality.
+    #[command(subcommand, after_help = "Examples:\n  panorama imports list --tenant acme\n  panorama imports rejects ID --tenant acme --out rejects.csv")]
+    Imports(steward::Imports),
+    /// Mappings: what the columns of a source's files mean.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama mapping propose crm.xlsx --out crm.toml\n  panorama mapping set crm.toml --tenant acme --source crm"
+    )]
+    Mapping(steward::Mapping),
+    /// Words that a tenant adds to what cleaning knows: number segments, industry and status words, divisions.
+    #[command(subcommand, after_help = "Example:\n  panorama words add --tenant acme status-word 跟进中 潜在客户")]
+    Words(steward::Words),
     /// What became of every imported row, as CSV. Shows clear values: for the data steward, and logged.
     #[command(after_help = "Example:\n  panorama rows --tenant acme --out result.csv")]
-    Rows(work::Rows),
+    Rows(rows::Rows),
     /// Print the GraphQL schema.
     Schema,
     /// Print the data dictionary.
@@ -148,6 +164,9 @@ async fn run(command: Command, config: Config) -> Result<(), Stop> {
         Command::Token(token) => token.run(&config).await,
         Command::Tenant(tenant) => tenant.run(&config).await,
         Command::Import(import) => import.run(&config).await,
+        Command::Imports(imports) => imports.run(&config).await,
+        Command::Mapping(mapping) => mapping.run(&config).await,
+        Command::Words(words) => words.run(&config).await,
         Command::Rows(rows) => rows.run(&config).await,
         Command::Schema => print(&docs::schema()),
         Command::Dictionary => print(&docs::dictionary()),

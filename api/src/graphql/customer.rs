@@ -156,6 +156,10 @@ impl Customer {
                 external_id: lineage.external_id,
                 imported_at: lineage.imported_at,
                 line: lineage.line,
+                id: id::of(id::Kind::Record, lineage.record),
+                import: id::of(id::Kind::Import, lineage.import),
+                mapping_version: lineage.mapping_version,
+                rules: lineage.rules.into_iter().map(|(field, rules)| Applied { field, rules }).collect(),
             })
             .collect())
     }
@@ -292,6 +296,22 @@ pub struct Lineage {
     imported_at: DateTime<Utc>,
     /// The line of the file.
     line: i32,
+    /// The record itself, for splitting.
+    id: ID,
+    /// The import that brought it.
+    import: ID,
+    /// Which version of the mapping read it.
+    mapping_version: i32,
+    /// The cleaning rules that touched its cells.
+    rules: Vec<Applied>,
+}
+
+/// The cleaning rules that touched a cell.
+#[derive(SimpleObject)]
+struct Applied {
+    /// The field of the mapping.
+    field: String,
+    rules: Vec<String>,
 }
 
 /// Why a golden value won.

@@ -5,36 +5,51 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-/// The id of a customer.
-pub fn of_customer(key: Uuid) -> ID {
-    encode(b'c', key)
+/// What an id names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Customer = b'c',
+    Event = b'e',
+    Import = b'i',
+    Pair = b'd',
+    Merge = b'm',
+    Record = b'r',
+    Sample = b's',
 }
 
-/// The id of an audit event.
-pub fn of_event(key: Uuid) -> ID {
-    encode(b'e', key)
-}
-
-fn encode(kind: u8, key: Uuid) -> ID {
-    let mut bytes = vec![kind];
+/// The id of a thing.
+pub fn of(kind: Kind, key: Uuid) -> ID {
+    let mut bytes = vec![kind as u8];
     bytes.extend(key.as_bytes());
     ID(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// The key in a customer's id. Anything else is no id, which is answered like a missing customer.
+/// The id of a customer.
+pub fn of_customer(key: Uuid) -> ID {
+    of(Kind::Customer, key)
+}
+
+/// The id of an audit event.
+pub fn of_event(key: Uuid) -> ID {
+    of(Kind::Event, key)
+}
+
+/// The key in an id of this kind. Anything else is no id, which is answered like a missing thing.
+pub fn key(kind: Kind, id: &str) -> Option<Uuid> {
+    let bytes = URL_SAFE_NO_PAD.decode(id).ok()?;
+    let (first, key) = bytes.split_first()?;
+    if *first == kind as u8 { Uuid::from_slice(key).ok() } else { None }
+}
+
+/// The key in a customer's id.
 pub fn customer(id: &str) -> Option<Uuid> {
-    decode(b'c', id)
+    key(Kind::Customer, id)
 }
 
 /// The key in an event's id.
 pub fn event(id: &str) -> Option<Uuid> {
-    decode(b'e', id)
-}
-
-fn decode(kind: u8, id: &str) -> Option<Uuid> {
-    let bytes = URL_SAFE_NO_PAD.decode(id).ok()?;
-    let (first, key) = bytes.split_first()?;
-    if *first == kind { Uuid::from_slice(key).ok() } else { None }
+    key(Kind::Event, id)
 }
 
 #[cfg(test)]

@@ -7,24 +7,26 @@ mod customer;
 mod dictionary;
 mod hanging;
 mod id;
+pub mod mutation;
 mod page;
 mod query;
+mod steward;
 mod values;
 
 use std::sync::Arc;
 
-use async_graphql::{Context, EmptyMutation, EmptySubscription};
+use async_graphql::{Context, EmptySubscription};
 use entity::Session;
 
 use crate::config::Limits;
 
 /// The schema's type.
-pub type Schema = async_graphql::Schema<query::Query, EmptyMutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<query::Query, mutation::Mutation, EmptySubscription>;
 
 /// Builds the schema. Deeper limits than ours are async-graphql's own, as a second wall.
 #[must_use]
 pub fn schema(limits: &Limits) -> Schema {
-    async_graphql::Schema::build(query::Query, EmptyMutation, EmptySubscription)
+    async_graphql::Schema::build(query::Query, mutation::Mutation, EmptySubscription)
         .limit_complexity(limits.complexity)
         .limit_depth(limits.depth)
         .disable_suggestions()

@@ -5,15 +5,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use entity::customer::{By, Cut, Filter, Order};
-use entity::{Error, import};
+use entity::{Error, import, merge, pair, quality, signoff, source};
 
 use super::audit::Audit;
 use super::connection::{at_most, cost};
 use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
+use super::id::{self, Kind};
 use super::page::Page;
+use super::session;
+use super::steward::{Duplicate, ImportReport, MappingProposal, MappingVersion, Merge, QualityReview, Sample, Source};
 use super::values::{Channel, CustomerType, Status, ValueTier};
-use super::{id, session};
 
 /// What can be asked.
 pub struct Query;
@@ -93,10 +95,60 @@ impl Query {
         Audit
     }
 
-    /// Import reports, newest first. For those who may read them.
+    /// Import reports, newest first. For those who may read them. While an import runs, its counts grow with every batch.
     async fn imports(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Vec<ImportReport>> {
         let reports = import::reports(session(ctx), at_most(first, 20)?).await?;
         Ok(reports.into_iter().map(ImportReport::of).collect())
+    }
+
+    /// One import.
+    async fn import(&self, ctx: &Context<'_>, id: ID) -> Result<ImportReport> {
+        let key = id::key(Kind::Import, &id).ok_or(Error::NotFound)?;
+        Ok(ImportReport::of(import::report(session(ctx), key).await?))
+    }
+
+    /// The source systems with their mappings, most trusted first.
+    async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<Source>> {
+        session(ctx).permit(policy::Verb::ImportRead)?;
+        Ok(source::all(session(ctx)).await?.into_iter().map(Source::of).collect())
+    }
+
+    /// The versions of a source's mapping, newest first.
+    async fn mapping_versions(&self, ctx: &Context<'_>, source: String) -> Result<Vec<MappingVersion>> {
+        session(ctx).permit(policy::Verb::ImportRead)?;
+        Ok(source::versions(session(ctx), &source).await?.iter().map(MappingVersion::of).collect())
+    }
+
+    /// Proposes a mapping from a header and, better, some rows of the file.
+    async fn propose_mapping(&self, ctx: &Context<'_>, header: Vec<String>, rows: Option<Vec<Vec<String>>>) -> Result<MappingProposal> {
+        session(ctx).permit(policy::Verb::ImportRead)?;
+        // Reading a thousand rows many times over takes its time; others are served meanwhile.
+        let proposal = tokio::task::spawn_blocking(move || policy::mapping::propose(&header, &rows.unwrap_or_default())).await;
+        let proposal = proposal.map_err(|_| Error::Invalid("rows: no mapping could be proposed".to_owned()))?;
+        Ok(MappingProposal::of(&proposal))
+    }
+
+    /// The duplicates queue: pairs of customers that are probably one, most probable first.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn duplicates(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Vec<Duplicate>> {
+        Ok(pair::queue(session(ctx), at_most(first, 20)?).await?.into_iter().map(Duplicate).collect())
+    }
+
+    /// The merge journal, newest first: of one customer, or of all.
+    async fn merges(&self, ctx: &Context<'_>, customer: Option<ID>, first: Option<i32>) -> Result<Vec<Merge>> {
+        let of = customer.map(|id| id::customer(&id).ok_or(Error::NotFound)).transpose()?;
+        Ok(merge::journal(session(ctx), of, at_most(first, 20)?).await?.into_iter().map(Merge::of).collect())
+    }
+
+    /// A sample of an import for sign-off.
+    async fn sample(&self, ctx: &Context<'_>, id: ID) -> Result<Sample> {
+        let key = id::key(Kind::Sample, &id).ok_or(Error::NotFound)?;
+        Ok(Sample(signoff::get(session(ctx), key).await?))
+    }
+
+    /// The quality reviews of all sources, newest month first.
+    async fn quality_reviews(&self, ctx: &Context<'_>) -> Result<Vec<QualityReview>> {
+        Ok(quality::history(session(ctx)).await?.into_iter().map(QualityReview::of).collect())
     }
 }
 
@@ -248,42 +300,4 @@ struct PageInfo {
     has_previous_page: bool,
     start_cursor: Option<String>,
     end_cursor: Option<String>,
-}
-
-/// What became of a file.
-#[derive(SimpleObject)]
-struct ImportReport {
-    source: String,
-    file: String,
-    /// running, done or failed.
-    state: String,
-    started_at: DateTime<Utc>,
-    /// read = created + updated + unchanged + duplicate + rejected.
-    read: i32,
-    created: i32,
-    updated: i32,
-    unchanged: i32,
-    duplicate: i32,
-    rejected: i32,
-    /// Cells that could not be read; the rows were kept.
-    warnings: i32,
-}
-
-impl ImportReport {
-    fn of(report: import::Report) -> Self {
-        let counts = report.counts;
-        Self {
-            source: report.source,
-            file: report.file,
-            state: report.state,
-            started_at: report.started_at,
-            read: counts.read,
-            created: counts.created,
-            updated: counts.updated,
-            unchanged: counts.unchanged,
-            duplicate: counts.duplicate,
-            rejected: counts.rejected,
-            warnings: counts.warnings,
-        }
-    }
 }

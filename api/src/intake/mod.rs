@@ -1,44 +1,36 @@
-//! Intake: read → map → standardise → validate → load → reconcile, file by file, and link in the end.
+//! Intake: read → map → standardise → validate → seal → load and link → reconcile, file by file.
+//!
+//! Reading, cleaning and sealing of a batch go on beside the database's work on the batch before it; memory holds a few
+//! batches, whatever the size of the file.
 
+mod file;
 mod map;
-mod read;
+pub mod read;
 mod standardise;
 
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use entity::import::{self, Counts};
-use entity::link::{self, Linked};
-use entity::load::{self, Met};
-use entity::{Change, House, Operation, Principal, Session, Unaccounted, people, source};
+use entity::import::load::{self, SoFar};
+use entity::import::{self, Begun, Counts, Import, Tally, seal};
+use entity::link::probable::{self, Passed};
+use entity::link::{Linked, Run};
+use entity::source::Source;
+use entity::{Change, House, Operation, Principal, Session, Unaccounted, people, plan, reference, source};
+use policy::mapping::header_key;
 use serde::Serialize;
+use serde_json::json;
+
+pub use file::File;
+pub use map::REPORT_COLUMNS;
 
 use crate::error::Stop;
+use map::Columns;
+use read::{Limits, Look, Row};
+use standardise::{Carried, Standard};
 
 /// The most rows of one transaction.
 const BATCH: usize = 5_000;
-
-/// A file to import: its source system, its name and its bytes.
-pub struct File<'f> {
-    /// The source system.
-    pub source: &'f str,
-    /// What the report calls it.
-    pub name: String,
-    /// What it holds.
-    pub bytes: std::borrow::Cow<'f, [u8]>,
-}
-
-impl File<'_> {
-    /// Reads a file whole.
-    ///
-    /// # Errors
-    /// It is missing or cannot be read.
-    pub fn open<'s>(source: &'s str, path: &Path) -> Result<File<'s>, Stop> {
-        let bytes = std::fs::read(path).map_err(|problem| Stop::new(format!("file {}: {}", path.display(), problem.kind())))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(File { source, name, bytes: bytes.into() })
-    }
-}
 
 /// What became of a file.
 #[derive(Clone, Debug, Serialize)]
@@ -47,13 +39,18 @@ pub struct Imported {
     pub source: String,
     /// The file.
     pub file: String,
+    /// The key of the import; of a dry run nothing of this key stays.
+    pub import: uuid::Uuid,
+    /// `done`, or `paused` or `cancelled` where somebody wanted that.
+    pub state: String,
     /// The encoding that was found.
     pub encoding: &'static str,
     /// What became of its rows.
     #[serde(flatten)]
     pub counts: Counts,
-    /// How many rows were rejected for each reason.
-    pub reasons: std::collections::BTreeMap<&'static str, usize>,
+    /// What else was counted.
+    #[serde(flatten)]
+    pub tally: Tally,
 }
 
 /// What became of a run.
@@ -61,35 +58,121 @@ pub struct Imported {
 pub struct Report {
     /// File by file.
     pub files: Vec<Imported>,
-    /// What linking did.
-    pub linked: Linked,
+    /// What the second pass did: records compared, pairs linked by probability, pairs queued for a person.
+    pub probable: Passed,
+    /// Of a dry run: the hash of the plan, to which the real run can be bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+}
+
+impl Report {
+    /// What linking did, over all files.
+    #[must_use]
+    pub fn linked(&self) -> Linked {
+        self.files.iter().fold(Linked::default(), |mut sum, file| {
+            sum.add(&file.tally.linked);
+            sum
+        })
+    }
+}
+
+/// How a run is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Do everything and keep nothing.
+    pub dry_run: bool,
+    /// Do what this plan shows, or do not begin.
+    pub plan: Option<String>,
 }
 
 /// Something that happens while a run goes on.
 pub enum Progress<'p> {
-    /// A file was read.
-    Read(&'p str, usize),
-    /// Rows of it were loaded.
-    Loaded(&'p str, usize),
-    /// All files are loaded, records are being linked.
-    Linking,
+    /// A file was looked over; its size in bytes.
+    Read(&'p str, u64),
+    /// So many rows are loaded, and the reader stands at this byte.
+    Loaded(i32, u64),
+    /// So many records were compared with those that are near them.
+    Compared(usize),
 }
 
-/// Imports files of a tenant and links what they hold. Each batch is a transaction with its own event; a run that stops
-/// leaves whole batches, and running it again goes on.
+/// Imports files of a tenant. Each batch is a transaction with its own event; a run that stops leaves whole batches, and
+/// running it again goes on.
 ///
 /// # Errors
 /// One line that names the file, the place and the remedy.
-pub async fn run(house: &House, principal: &Arc<Principal>, files: &[File<'_>], progress: &mut dyn FnMut(Progress<'_>)) -> Result<Report, Stop> {
-    let mut imported = Vec::new();
+pub async fn run(
+    house: &House,
+    principal: &Arc<Principal>,
+    files: &[File<'_>],
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Report, Stop> {
+    let mut opened = Vec::new();
     for file in files {
-        imported.push(one(house, principal, file, progress).await?);
+        opened.push(Opened::of(house, principal, file).await?);
+        progress(Progress::Read(&file.name, opened.last().map_or(0, |opened| opened.look.bytes)));
     }
-    progress(Progress::Linking);
-    let linked = Change::run(house, principal, Operation::new("command", "Import.link"), async |change| link::run(change).await.map_err(Failed::from))
-        .await
-        .map_err(|failed| failed.0)?;
-    Ok(Report { files: imported, linked })
+    let dated: Vec<plan::File> = opened.iter().map(|opened| plan::File { source: opened.source.name.clone(), digest: opened.look.digest }).collect();
+    let now = Session::run(house, principal, operation("Import.plan"), async |session| {
+        let basis = plan::basis(&session, &dated).await?;
+        let promised = if let Some(hash) = &options.plan { Some(plan::promised(&session, hash, &basis).await?) } else { None };
+        Ok::<_, entity::Error>((basis, promised))
+    });
+    let (basis, promised) = now.await??;
+    if options.dry_run {
+        let rehearsed = Change::rehearse(house, principal, operation("Import.rehearse"), async |change| {
+            let mut imported = Vec::new();
+            for opened in opened {
+                imported.push(opened.import(&Bracket::One(change), progress).await.map_err(Failed)?);
+            }
+            let probable = compare(&Bracket::One(change), progress).await.map_err(Failed)?;
+            Ok::<_, Failed>((imported, probable))
+        });
+        let (files, probable) = rehearsed.await.map_err(|failed| failed.0)?;
+        let kept = Change::run(house, principal, operation("Import.plan"), async |change| {
+            plan::keep(change, basis, outcome(&files, probable)).await.map_err(Failed::from)
+        });
+        let plan = kept.await.map_err(|failed| failed.0)?;
+        return Ok(Report { files, probable, plan: Some(plan) });
+    }
+    let (bracket, mut imported) = (Bracket::Each(house, principal), Vec::new());
+    for opened in opened {
+        imported.push(opened.import(&bracket, progress).await?);
+    }
+    let probable = compare(&bracket, progress).await?;
+    if promised.is_some_and(|promised| promised != outcome(&imported, probable)) {
+        return Err(Stop::new(
+            "the run came out otherwise than its plan, because something else changed meanwhile; look at the report and undo the import if it is wrong",
+        ));
+    }
+    Ok(Report { files: imported, probable, plan: None })
+}
+
+/// What a plan promises.
+fn outcome(files: &[Imported], probable: Passed) -> serde_json::Value {
+    let files: Vec<serde_json::Value> = files.iter().map(|file| json!({ "counts": file.counts, "tally": file.tally })).collect();
+    json!({ "files": files, "probable": probable })
+}
+
+/// The second pass over all that was not compared yet.
+async fn compare(bracket: &Bracket<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Passed, Stop> {
+    let mut sum = Passed::default();
+    let learned = bracket
+        .run("Import.learn", async |change| {
+            let run = load::prepare(change).await?;
+            Ok(probable::learn(change, &run).await?.map(|learned| (learned, run)))
+        })
+        .await?;
+    let Some((learned, mut run)) = learned else { return Ok(sum) };
+    while let Some(passed) = bracket.run("Import.compare", async |change| probable::batch(change, &mut run, &learned).await).await? {
+        sum.add(&passed);
+        progress(Progress::Compared(sum.records));
+    }
+    Ok(sum)
+}
+
+fn operation(name: &str) -> Operation {
+    Operation::new("command", name)
 }
 
 /// The error of a batch.
@@ -107,42 +190,155 @@ impl From<entity::Error> for Failed {
     }
 }
 
-async fn one(house: &House, principal: &Arc<Principal>, file: &File<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Imported, Stop> {
-    let in_file = |problem: String| Stop::new(format!("file {}: {problem}", file.name));
-    let known = Session::run(house, principal, Operation::new("command", "Import.prepare"), async |session| {
-        Ok::<_, entity::Error>((source::named(&session, file.source).await?, people::by_name(&session).await?))
-    });
-    let (source, people) = known.await??;
-    let table = read::table(&file.bytes, &source.mapping).map_err(in_file)?;
-    let columns = map::columns(&table.header, &source.mapping).map_err(in_file)?;
-    progress(Progress::Read(&file.name, table.rows.len()));
+/// A transaction for each step, or one for all when it is a rehearsal.
+enum Bracket<'b> {
+    Each(&'b House, &'b Arc<Principal>),
+    One(&'b Change),
+}
 
-    let operation = |name: &str| Operation::new("command", name);
-    let begun = Change::run(house, principal, operation("Import.begin"), async |change| {
-        import::begin(change, &source, &file.name, &file.bytes).await.map_err(Failed::from)
-    });
-    let import = begun.await.map_err(|failed| failed.0)?;
-    let (mut total, mut met, mut reasons) = (Counts::default(), Met::default(), std::collections::BTreeMap::new());
-    let mut carried = standardise::Carried::default();
-    for batch in table.rows.chunks(BATCH) {
-        let standardised = standardise::rows(batch, &table.header, &columns, source.mapping.tells, &people, &mut carried);
-        for reject in &standardised.rejects {
-            *reasons.entry(reject.reason).or_default() += 1;
-        }
-        let (drafts, rejects, warnings) = (standardised.drafts, standardised.rejects, standardised.warnings);
-        let loaded = Change::run(house, principal, operation("Import.batch"), async |change| {
-            let counts = load::batch(change, &import, drafts, rejects, warnings, &mut met).await?;
-            if usize::try_from(counts.read) != Ok(batch.len()) || !counts.reconciles() {
-                return Err(Failed(in_file("the counts of a batch do not add up; nothing of it was loaded".to_owned())));
+impl Bracket<'_> {
+    async fn run<T>(&self, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
+        match self {
+            Self::Each(house, principal) => {
+                let done = Change::run(house, principal, operation(name), async |change| work(change).await.map_err(Failed::from));
+                done.await.map_err(|failed| failed.0)
             }
-            Ok(counts)
-        });
-        let counts = loaded.await.map_err(|failed| failed.0)?;
-        total.add(&counts);
-        progress(Progress::Loaded(&file.name, batch.len()));
+            Self::One(change) => Ok(work(change).await?),
+        }
     }
-    Change::run(house, principal, operation("Import.finish"), async |change| import::finish(change, &import, &total).await.map_err(Failed::from))
-        .await
-        .map_err(|failed| failed.0)?;
-    Ok(Imported { source: source.name, file: file.name.clone(), encoding: table.encoding, counts: total, reasons })
+}
+
+/// A file that was looked over, with all that is needed to read its rows.
+struct Opened {
+    name: String,
+    source: Source,
+    look: Look,
+    standard: Standard,
+    /// Rows that were read while the header was looked for.
+    ahead: Vec<Row>,
+    rows: read::Rows,
+    at: file::Position,
+}
+
+impl Opened {
+    async fn of(house: &House, principal: &Arc<Principal>, file: &File<'_>) -> Result<Self, Stop> {
+        let in_file = |problem: String| Stop::new(format!("file {}: {problem}", file.name));
+        let known = Session::run(house, principal, operation("Import.prepare"), async |session| {
+            let source = source::named(&session, file.source).await?;
+            Ok::<_, entity::Error>((source, people::by_name(&session).await?, reference::of(&session).await?))
+        });
+        let (source, people, reference) = known.await??;
+        let keys: BTreeSet<String> = source.mapping.columns.iter().map(|column| header_key(&column.header)).collect();
+        let (mut content, at) = file.open().map_err(|problem| in_file(problem.kind().to_string()))?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let limits = Limits::default();
+            let look = read::look(&mut content, Some(&keys), &limits)?;
+            let mut rows = read::rows(&look, content, &limits)?;
+            let first = rows.by_ref().take(read::TITLE_ROWS).collect::<Result<Vec<_>, _>>()?;
+            let header = read::header(&first, Some(&keys));
+            Ok::<_, read::Unreadable>((look, rows, first, header))
+        });
+        let looked = looked.await.map_err(|_| in_file("reading it failed".to_owned()))?;
+        let (look, rows, mut first, header) = looked.map_err(|unreadable| in_file(unreadable.to_string()))?;
+        let header = header.ok_or_else(|| {
+            let headers: Vec<&str> = source.mapping.columns.iter().map(|column| column.header.as_str()).collect();
+            in_file(format!(
+                "none of the first {} lines is a header that the source '{}' knows ({}); name the right source, or give it a mapping for this file",
+                read::TITLE_ROWS,
+                source.name,
+                headers.join(", ")
+            ))
+        })?;
+        let ahead = first.split_off(header + 1);
+        let header = first.pop().map(|row| row.cells).unwrap_or_default();
+        let columns = Columns::find(&header, &source.mapping).map_err(in_file)?;
+        let standard = Standard { header, columns, tells: source.mapping.tells, people, reference };
+        Ok(Self { name: file.name.clone(), source, look, standard, ahead, rows, at })
+    }
+
+    async fn import(self, bracket: &Bracket<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Imported, Stop> {
+        let (name, source, encoding, at) = (self.name.clone(), self.source.name.clone(), self.look.encoding, self.at.clone());
+        let header = self.standard.header.clone();
+        let (begun, mut run) = bracket
+            .run("Import.begin", async |change| {
+                let file = import::File { name: &name, digest: self.look.digest, header: &header };
+                Ok((import::begin(change, &self.source, &file).await?, load::prepare(change).await?))
+            })
+            .await?;
+        let Begun { import, counts, tally } = begun;
+        let mut so_far = SoFar { counts, tally };
+        let loaded = self.load(bracket, &import, &mut run, &mut so_far, progress, &at).await;
+        let state = match loaded {
+            Ok(Some(stopped)) => stopped,
+            Ok(None) => {
+                bracket.run("Import.finish", async |change| import::finish(change, &import, &so_far.counts, &so_far.tally).await).await?;
+                "done".to_owned()
+            }
+            Err(stop) => {
+                bracket.run("Import.fail", async |change| import::fail(change, &import, &so_far.counts, &so_far.tally).await).await?;
+                return Err(stop);
+            }
+        };
+        Ok(Imported { source, file: name, import: import.id(), state, encoding, counts: so_far.counts, tally: so_far.tally })
+    }
+
+    /// Loads batch after batch. Returns the state in which somebody stopped it.
+    async fn load(
+        self,
+        bracket: &Bracket<'_>,
+        import: &Import,
+        run: &mut Run,
+        so_far: &mut SoFar,
+        progress: &mut dyn FnMut(Progress<'_>),
+        at: &file::Position,
+    ) -> Result<Option<String>, Stop> {
+        let mut batches = self.batches(import.clone(), so_far.counts.read);
+        while let Some(batch) = batches.recv().await {
+            let (batch, tally) = batch?;
+            let loaded = bracket
+                .run("Import.batch", async |change| match import::stopped(change, import).await? {
+                    Some(state) => Ok(Err(state)),
+                    None => load::batch(change, run, import, batch, tally, so_far).await.map(Ok),
+                })
+                .await?;
+            match loaded {
+                Ok(now) => *so_far = now,
+                Err(state) => return Ok(Some(state)),
+            }
+            progress(Progress::Loaded(so_far.counts.read, at.bytes()));
+        }
+        Ok(None)
+    }
+
+    /// Reads, cleans and seals on a thread of its own, a batch or two ahead. `done` rows were loaded by an earlier run.
+    fn batches(self, import: Import, done: i32) -> tokio::sync::mpsc::Receiver<Result<(seal::Batch, Tally), Stop>> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            let mut rows = self.ahead.into_iter().map(Ok).chain(self.rows);
+            let mut carried = Carried::default();
+            let mut skip = usize::try_from(done).unwrap_or(0);
+            loop {
+                let most = if skip > 0 { skip.min(BATCH) } else { BATCH };
+                let read: Result<Vec<Row>, _> = rows.by_ref().take(most).collect();
+                let sealed = match read {
+                    Ok(read) if read.is_empty() => return,
+                    Ok(read) => {
+                        let count = read.len();
+                        let standardised = self.standard.rows(read, &mut carried);
+                        if skip > 0 {
+                            skip -= count;
+                            continue;
+                        }
+                        import.seal(standardised.drafts, standardised.rejects).map(|batch| (batch, standardised.tally)).map_err(Stop::from)
+                    }
+                    Err(unreadable) => Err(Stop::new(format!("file {}: {unreadable}", self.name))),
+                };
+                let broken = sealed.is_err();
+                if sender.blocking_send(sealed).is_err() || broken {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use entity::import::Reject;
+use entity::import::{Reject, Tally};
 use entity::record::{Detail, Draft};
-use policy::clean::{self, phone, text::fold};
-use policy::field::kinds::{Address, Body, Email, FamilyName, Name, Raw, Remarks, Summary};
+use policy::clean::{self, Cleaned, Reference, Rules, phone, text::fold};
+use policy::field::kinds::{Body, Landline, Raw, Remarks, Summary};
 use policy::mapping::{Target, Tells, header_key};
 use policy::{Channel, Pii, Status};
+use sha2::Digest;
 use uuid::Uuid;
 
 use super::map::Columns;
@@ -20,8 +21,22 @@ pub struct Standardised {
     pub drafts: Vec<Draft>,
     /// Rows to report.
     pub rejects: Vec<Reject>,
-    /// Cells that could not be read.
-    pub warnings: i32,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+/// How the rows of a file are read.
+pub struct Standard {
+    /// The file's header.
+    pub header: Vec<String>,
+    /// Where its columns stand.
+    pub columns: Columns,
+    /// What a row tells of.
+    pub tells: Tells,
+    /// The tenant's people by name.
+    pub people: HashMap<String, Uuid>,
+    /// What cleaning knows of the world.
+    pub reference: Reference,
 }
 
 /// What one batch hands on to the next: how many rows were read, and the cells to fill down.
@@ -29,60 +44,6 @@ pub struct Standardised {
 pub struct Carried {
     read: i32,
     cells: HashMap<usize, String>,
-    /// The different rows under one order number, as hashes.
-    lines: HashMap<String, Vec<[u8; 32]>>,
-}
-
-impl Carried {
-    /// What distinguishes a row among those of one order: an order with several items is written on several rows, and each is
-    /// a record. The same row again is the same record.
-    fn line_of(&mut self, number: &str, raw: &Raw) -> String {
-        use sha2::Digest;
-        let hash: [u8; 32] = sha2::Sha256::digest(raw.expose().as_bytes()).into();
-        let lines = self.lines.entry(number.to_owned()).or_default();
-        let place = lines.iter().position(|line| *line == hash).unwrap_or_else(|| {
-            lines.push(hash);
-            lines.len() - 1
-        });
-        if place == 0 { number.to_owned() } else { format!("{number}/{}", place + 1) }
-    }
-}
-
-/// Standardises a batch.
-pub fn rows(batch: &[Row], header: &[String], columns: &Columns, tells: Tells, people: &HashMap<String, Uuid>, carried: &mut Carried) -> Standardised {
-    let mut out = Standardised::default();
-    for row in batch {
-        carried.read += 1;
-        let mut cells = row.cells.clone();
-        let place = Place { row_number: carried.read, line: i32::try_from(row.line).unwrap_or(i32::MAX) };
-        if let Some(detail) = not_a_record(&cells, header) {
-            out.rejects.push(place.reject("not_a_record", detail, &cells));
-            continue;
-        }
-        for &at in &columns.fill_down {
-            match cells.get(at).map(|cell| fold(cell)).filter(|cell| !cell.is_empty()) {
-                Some(cell) => {
-                    carried.cells.insert(at, cell);
-                }
-                None => {
-                    if let (Some(slot), Some(above)) = (cells.get_mut(at), carried.cells.get(&at)) {
-                        slot.clone_from(above);
-                    }
-                }
-            }
-        }
-        match one(&place, &cells, columns, tells, people) {
-            Ok((mut draft, warnings)) => {
-                out.warnings += warnings;
-                if let (Tells::Order, Some(number), Some(raw)) = (tells, &draft.number, &draft.raw) {
-                    draft.external_id = Some(carried.line_of(number, raw));
-                }
-                out.drafts.push(draft);
-            }
-            Err(reject) => out.rejects.push(*reject),
-        }
-    }
-    out
 }
 
 struct Place {
@@ -102,107 +63,250 @@ fn raw(cells: &[String]) -> Raw {
     Raw::parse(&json).unwrap_or_else(|_| unreachable!("a JSON array is not empty"))
 }
 
-/// Blank rows, totals, repeated headers and footers.
-fn not_a_record(cells: &[String], header: &[String]) -> Option<&'static str> {
-    let filled: Vec<String> = cells.iter().map(|cell| fold(cell)).filter(|cell| !cell.is_empty()).collect();
-    if filled.is_empty() {
-        return Some("a blank row");
+impl Standard {
+    /// Standardises a batch.
+    pub fn rows(&self, batch: Vec<Row>, carried: &mut Carried) -> Standardised {
+        let mut out = Standardised::default();
+        for row in batch {
+            carried.read += 1;
+            let mut cells = row.cells;
+            for &at in &self.columns.report {
+                if let Some(cell) = cells.get_mut(at) {
+                    cell.clear();
+                }
+            }
+            while cells.last().is_some_and(String::is_empty) {
+                cells.pop();
+            }
+            let place = Place { row_number: carried.read, line: i32::try_from(row.line).unwrap_or(i32::MAX) };
+            let judged = if let Some(detail) = self.not_a_record(&cells) {
+                Err(Box::new(place.reject("not_a_record", detail, &cells)))
+            } else {
+                self.fill_down(&mut cells, carried);
+                self.one(&place, &cells, &mut out.tally)
+            };
+            match judged {
+                Ok(draft) => out.drafts.push(draft),
+                Err(reject) => {
+                    *out.tally.reasons.entry(reject.reason.to_owned()).or_default() += 1;
+                    out.rejects.push(*reject);
+                }
+            }
+        }
+        out
     }
-    let first = cells.first().map(|cell| fold(cell)).unwrap_or_default();
-    let same = cells.iter().zip(header).filter(|(cell, head)| !cell.trim().is_empty() && header_key(cell) == header_key(head)).count();
-    if same >= 2 && same * 2 > filled.len() {
-        return Some("a repeated header");
+
+    fn fill_down(&self, cells: &mut Vec<String>, carried: &mut Carried) {
+        for &at in &self.columns.fill_down {
+            match cells.get(at).map(|cell| fold(cell)).filter(|cell| !cell.is_empty()) {
+                Some(cell) => {
+                    carried.cells.insert(at, cell.into_owned());
+                }
+                None => {
+                    if let Some(above) = carried.cells.get(&at) {
+                        if cells.len() <= at {
+                            cells.resize(at + 1, String::new());
+                        }
+                        cells[at].clone_from(above);
+                    }
+                }
+            }
+        }
     }
-    let starts = |words: &[&str]| words.iter().any(|word| first.starts_with(word));
-    if starts(&["合计", "总计", "小计", "共计", "Total", "TOTAL"]) {
-        return Some("a line of totals");
+
+    /// Blank rows, totals, repeated headers and footers.
+    fn not_a_record(&self, cells: &[String]) -> Option<&'static str> {
+        let filled = cells.iter().filter(|cell| !fold(cell).is_empty()).count();
+        if filled == 0 {
+            return Some("a blank row");
+        }
+        let first = cells.first().map(|cell| fold(cell)).unwrap_or_default();
+        let alike = |(cell, head): &(&String, &String)| !cell.is_empty() && cell.chars().next() == head.chars().next();
+        let same = cells.iter().zip(&self.header).filter(alike).filter(|(cell, head)| header_key(cell) == header_key(head)).count();
+        if same >= 2 && same * 2 > filled {
+            return Some("a repeated header");
+        }
+        let starts = |words: &[&str]| words.iter().any(|word| first.starts_with(word));
+        if starts(&["合计", "总计", "小计", "共计", "Total", "TOTAL"]) {
+            return Some("a line of totals");
+        }
+        if filled <= 2 && starts(&["制表", "填表", "审核", "打印", "备注:", "说明", "注:", "---"]) {
+            return Some("a footer");
+        }
+        None
     }
-    if filled.len() <= 2 && starts(&["制表", "填表", "审核", "打印", "备注:", "说明", "注:", "---"]) {
-        return Some("a footer");
+
+    fn one(&self, place: &Place, cells: &[String], tally: &mut Tally) -> Result<Draft, Box<Reject>> {
+        let columns = &self.columns;
+        let is_filled = |at: &usize| cells.get(*at).is_some_and(|cell| !fold(cell).is_empty());
+        let filled = columns.mapped.iter().filter(|at| is_filled(at)).count();
+        if filled * 2 < columns.mapped.len() {
+            let detail = format!("{filled} of {} mapped fields are filled; complete the row at its source", columns.mapped.len());
+            return Err(Box::new(place.reject("mostly_empty", detail, cells)));
+        }
+        let cell = |target: Target| columns.cell(cells, target);
+        let text = |target: Target| Some(fold(cell(target)).into_owned()).filter(|text| !text.is_empty());
+        let mut seen = Seen { tally, filled: Vec::new(), rules: Vec::new() };
+        let mut draft = Draft {
+            row_number: place.row_number,
+            line: place.line,
+            raw: Some(raw(cells)),
+            number: text(Target::ExternalId),
+            external_id: self.external_id(cells),
+            ..Draft::default()
+        };
+        let telephone = phone::cell(cell(Target::Phone), &self.reference);
+        seen.applied(Target::Phone, telephone.rules);
+        match telephone.value {
+            phone::Cell::Mobile(phone) => draft.phone = Some(phone),
+            phone::Cell::Landline(landline) => draft.landline = Some(landline),
+            phone::Cell::Masked => draft.flags.push("masked_phone"),
+            phone::Cell::Privacy => draft.flags.push("privacy_number"),
+            phone::Cell::Placeholder => draft.flags.push("placeholder_phone"),
+            phone::Cell::Empty => {}
+            phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), cells))),
+        }
+        for (target, places) in columns.targets() {
+            if places.iter().any(is_filled) {
+                seen.filled.push(target);
+            }
+        }
+        draft.landline = draft.landline.or_else(|| Landline::parse(cell(Target::Landline)).ok());
+        self.name(cells, &mut draft, &mut seen);
+        draft.email = seen.read(Target::Email, clean::email::clean(cell(Target::Email)));
+        draft.address = self.address(cells, &mut seen);
+        draft.company = seen.quiet(Target::Company, clean::company::name(cell(Target::Company), &self.reference));
+        draft.industry = seen.read(Target::Industry, clean::industry::code(cell(Target::Industry), &self.reference)).map(str::to_owned);
+        draft.channel = seen.read(Target::Channel, clean::word::channel(cell(Target::Channel), &self.reference)).map(Channel::code);
+        draft.status = seen.read(Target::Status, clean::word::status(cell(Target::Status), &self.reference)).map(Status::code);
+        draft.owner = seen.known(Target::Owner, text(Target::Owner).and_then(|name| self.people.get(&name).copied()));
+        draft.first_follow_up = seen.read(Target::FirstFollowUp, clean::date::date(cell(Target::FirstFollowUp)));
+        draft.occurred_at = seen.read(Target::OccurredAt, clean::date::instant(cell(Target::OccurredAt)));
+        draft.source_updated_at = seen.read(Target::UpdatedAt, clean::date::instant(cell(Target::UpdatedAt)));
+        draft.amount_fen = seen.read(Target::Amount, clean::amount::fen(cell(Target::Amount)));
+        draft.remarks = Remarks::parse(cell(Target::Remarks)).ok();
+        if draft.channel == Some(Channel::Exhibition.code())
+            && let (Some(follow_up), Some(exhibition)) = (draft.first_follow_up, clean::date::date(cell(Target::ExhibitionDate)).value)
+            && follow_up <= exhibition
+        {
+            draft.flags.push("exhibition_after_followup");
+        }
+        for (target, category) in [(Target::Level, "会员等级"), (Target::Place, "门店")] {
+            draft.tags.extend(text(target).map(|name| (category, name)));
+        }
+        let words = text(Target::Tags).unwrap_or_default();
+        draft.tags.extend(words.split([';', '、', ',', '|']).map(str::trim).filter(|word| !word.is_empty()).map(|word| ("标签", word.to_owned())));
+        draft.detail = self.detail(cells, &draft);
+        draft.traits = columns
+            .traits
+            .iter()
+            .filter_map(|(at, name)| Some((name.clone(), fold(cells.get(*at)?).into_owned())).filter(|(_, value)| !value.is_empty()))
+            .collect();
+        draft.rules = seen.finish();
+        Ok(draft)
     }
-    None
+
+    /// What the source calls the row. An order with several items is written on several rows under one number: each is a
+    /// record, told apart by its item.
+    fn external_id(&self, cells: &[String]) -> Option<String> {
+        let folded = |target| fold(self.columns.cell(cells, target));
+        let id = folded(Target::ExternalId);
+        let items = folded(Target::Items);
+        if id.is_empty() {
+            return None;
+        }
+        if self.tells != Tells::Order || items.is_empty() {
+            return Some(id.into_owned());
+        }
+        let hash: [u8; 32] = sha2::Sha256::digest(items.as_bytes()).into();
+        Some(format!("{id}/{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3]))
+    }
+
+    fn name(&self, cells: &[String], draft: &mut Draft, seen: &mut Seen<'_>) {
+        let (surname, given) = (fold(self.columns.cell(cells, Target::Surname)), fold(self.columns.cell(cells, Target::GivenName)));
+        let joined = match (surname.is_empty(), given.is_empty()) {
+            (true, true) => None,
+            _ if given.is_ascii() && surname.is_ascii() => Some(format!("{given} {surname}").trim().to_owned()),
+            _ => Some(format!("{surname}{given}")),
+        };
+        let raw = joined.as_deref().unwrap_or_else(|| self.columns.cell(cells, Target::Name));
+        draft.name = seen.quiet(Target::Name, clean::name::clean(raw));
+        if draft.name.is_none() {
+            draft.family_name = seen.quiet(Target::Name, clean::name::family(raw));
+        }
+    }
+
+    fn address(&self, cells: &[String], seen: &mut Seen<'_>) -> Option<policy::field::kinds::Address> {
+        let parts: Vec<&str> = self.columns.cells(cells, Target::AddressPart).filter(|part| !part.trim().is_empty()).collect();
+        let joined = parts.join(if parts.iter().all(|part| part.is_ascii()) { " " } else { "" });
+        let raw = if joined.is_empty() { self.columns.cell(cells, Target::Address) } else { &joined };
+        seen.quiet(Target::Address, clean::address::clean(raw, &self.reference))
+    }
+
+    fn detail(&self, cells: &[String], draft: &Draft) -> Detail {
+        let cell = |target: Target| self.columns.cell(cells, target);
+        let text = |target: Target| Some(fold(cell(target)).into_owned()).filter(|text| !text.is_empty());
+        match self.tells {
+            Tells::Membership => Detail::Nothing,
+            Tells::Order => Detail::Order {
+                items: text(Target::Items).map(|items| text(Target::Quantity).map_or_else(|| items.clone(), |n| format!("{items} ×{n}"))),
+                state: text(Target::State),
+            },
+            Tells::Ticket => Detail::Ticket {
+                topic: text(Target::Topic),
+                body: Body::parse(cell(Target::Body)).ok(),
+                state: text(Target::State),
+                satisfaction: text(Target::Satisfaction).and_then(|n| n.parse().ok()).filter(|n| (1..=5).contains(n)),
+            },
+            Tells::FollowUp => match clean::date::instant(cell(Target::FirstFollowUp)).value {
+                Some(at) => Detail::FollowUp { at, by: draft.owner, summary: Summary::parse(cell(Target::Remarks)).ok() },
+                None => Detail::Nothing,
+            },
+        }
+    }
 }
 
-fn one(place: &Place, cells: &[String], columns: &Columns, tells: Tells, people: &HashMap<String, Uuid>) -> Result<(Draft, i32), Box<Reject>> {
-    let cell = |target: Target| columns.at.get(&target).and_then(|at| cells.get(*at)).map_or("", String::as_str);
-    let text = |target: Target| Some(fold(cell(target))).filter(|text| !text.is_empty());
-    let filled = columns.at.values().filter(|at| cells.get(**at).is_some_and(|cell| !fold(cell).is_empty())).count();
-    if filled * 2 < columns.at.len() {
-        return Err(Box::new(place.reject(
-            "mostly_empty",
-            format!("{filled} of {} mapped fields are filled; complete the row at its source", columns.at.len()),
-            cells,
-        )));
+/// What is counted of a row while its cells are read.
+struct Seen<'t> {
+    tally: &'t mut Tally,
+    filled: Vec<Target>,
+    rules: Vec<(&'static str, Vec<&'static str>)>,
+}
+
+impl Seen<'_> {
+    /// A cell that is filled and cannot be read leaves its field empty, and is counted.
+    fn read<T>(&mut self, target: Target, cleaned: Cleaned<Option<T>>) -> Option<T> {
+        self.applied(target, cleaned.rules);
+        self.known(target, cleaned.value)
     }
-    let mut warnings = 0;
-    // A cell that is filled and cannot be read leaves its field empty, and is counted.
-    let mut warn = |unread: bool| warnings += i32::from(unread);
-    let mut draft = Draft {
-        row_number: place.row_number,
-        line: place.line,
-        raw: Some(raw(cells)),
-        external_id: text(Target::ExternalId),
-        number: text(Target::ExternalId),
-        ..Draft::default()
-    };
-    match phone::cell(cell(Target::Phone)) {
-        phone::Cell::Mobile(phone) => draft.phone = Some(phone),
-        phone::Cell::Landline(landline) => draft.landline = Some(landline),
-        phone::Cell::Masked => draft.flags.push("masked_phone"),
-        phone::Cell::Privacy => draft.flags.push("privacy_number"),
-        phone::Cell::Placeholder => draft.flags.push("placeholder_phone"),
-        phone::Cell::Empty => {}
-        phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), cells))),
+
+    fn known<T>(&mut self, target: Target, value: Option<T>) -> Option<T> {
+        if value.is_none() && self.filled.contains(&target) {
+            *self.tally.warnings.entry(target.word().to_owned()).or_default() += 1;
+        }
+        value
     }
-    draft.name = Name::parse(cell(Target::Name)).ok();
-    if draft.name.is_none() {
-        draft.family_name = clean::name::family(cell(Target::Name)).and_then(|family| FamilyName::parse(&family).ok());
+
+    /// A cell that holds nothing of the kind is no cause for a warning.
+    fn quiet<T>(&mut self, target: Target, cleaned: Cleaned<Option<T>>) -> Option<T> {
+        self.applied(target, cleaned.rules);
+        cleaned.value
     }
-    draft.email = Email::parse(cell(Target::Email)).ok();
-    warn(draft.email.is_none() && text(Target::Email).is_some());
-    draft.address = Address::parse(cell(Target::Address)).ok();
-    draft.company = clean::company::name(cell(Target::Company));
-    draft.industry = clean::industry::code(cell(Target::Industry));
-    warn(draft.industry.is_none() && text(Target::Industry).is_some());
-    draft.channel = text(Target::Channel).and_then(|word| Channel::of_word(&word)).map(Channel::code);
-    warn(draft.channel.is_none() && text(Target::Channel).is_some());
-    draft.status = text(Target::Status).and_then(|word| Status::of_word(&word)).map(Status::code);
-    warn(draft.status.is_none() && text(Target::Status).is_some());
-    draft.owner = text(Target::Owner).and_then(|name| people.get(&name).copied());
-    warn(draft.owner.is_none() && text(Target::Owner).is_some());
-    draft.first_follow_up = clean::date::date(cell(Target::FirstFollowUp));
-    warn(draft.first_follow_up.is_none() && text(Target::FirstFollowUp).is_some());
-    draft.occurred_at = clean::date::instant(cell(Target::OccurredAt));
-    warn(draft.occurred_at.is_none() && text(Target::OccurredAt).is_some());
-    draft.source_updated_at = clean::date::instant(cell(Target::UpdatedAt));
-    draft.amount_fen = clean::amount::fen(cell(Target::Amount));
-    warn(draft.amount_fen.is_none() && text(Target::Amount).is_some());
-    draft.remarks = Remarks::parse(cell(Target::Remarks)).ok();
-    if draft.channel == Some(Channel::Exhibition.code())
-        && let (Some(follow_up), Some(exhibition)) = (draft.first_follow_up, clean::date::date(cell(Target::ExhibitionDate)))
-        && follow_up <= exhibition
-    {
-        draft.flags.push("exhibition_after_followup");
+
+    fn applied(&mut self, target: Target, rules: Rules) {
+        if !rules.is_empty() {
+            self.rules.push((target.word(), rules.keys().collect()));
+        }
     }
-    for (target, category) in [(Target::Level, "会员等级"), (Target::Place, "门店")] {
-        draft.tags.extend(text(target).map(|name| (category, name)));
+
+    /// Counts the row, which is kept.
+    fn finish(self) -> Vec<(&'static str, Vec<&'static str>)> {
+        for target in &self.filled {
+            *self.tally.filled.entry(target.word().to_owned()).or_default() += 1;
+        }
+        for rule in self.rules.iter().flat_map(|(_, rules)| rules) {
+            *self.tally.rules.entry((*rule).to_owned()).or_default() += 1;
+        }
+        self.rules
     }
-    draft.detail = match tells {
-        Tells::Membership => Detail::Nothing,
-        Tells::Order => Detail::Order {
-            items: text(Target::Items).map(|items| text(Target::Quantity).map_or_else(|| items.clone(), |n| format!("{items} ×{n}"))),
-            state: text(Target::State),
-        },
-        Tells::Ticket => Detail::Ticket {
-            topic: text(Target::Topic),
-            body: Body::parse(cell(Target::Body)).ok(),
-            state: text(Target::State),
-            satisfaction: text(Target::Satisfaction).and_then(|n| n.parse().ok()).filter(|n| (1..=5).contains(n)),
-        },
-        Tells::FollowUp => match clean::date::instant(cell(Target::FirstFollowUp)) {
-            Some(at) => Detail::FollowUp { at, by: draft.owner, summary: Summary::parse(cell(Target::Remarks)).ok() },
-            None => Detail::Nothing,
-        },
-    };
-    Ok((draft, warnings))
 }

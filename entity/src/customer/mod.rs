@@ -2,8 +2,8 @@
 
 mod questions;
 
-pub(crate) use questions::with_merged;
 pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
+pub(crate) use questions::{heirs, with_merged};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
@@ -59,6 +59,7 @@ pub(crate) mod table {
         pub derived_at: ChronoDateTimeUtc,
         pub created_at: ChronoDateTimeUtc,
         pub updated_at: ChronoDateTimeUtc,
+        pub digest: Option<Vec<u8>>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -81,6 +82,7 @@ impl Vaulted for Model {
 }
 
 /// A customer. Its fields come out guarded or open, never bare.
+#[derive(Clone)]
 pub struct Customer(Reaching<Model>);
 
 /// Why a golden value won.

@@ -1,5 +1,7 @@
 //! The questions that find customers. The caller's reach is in every WHERE.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Email, Phone};
 use policy::{Act, Field, Pii, Reach};
@@ -100,15 +102,30 @@ fn handed(session: &Session, row: Model) -> Customer {
     Customer::from(row)
 }
 
+/// Customers and all that were merged into them, each with the one that it went up in.
+pub(crate) async fn heirs(scope: &crate::Scope, customers: &[Uuid]) -> Result<HashMap<Uuid, Uuid>, Error> {
+    let mut heirs: HashMap<Uuid, Uuid> = customers.iter().map(|id| (*id, *id)).collect();
+    let mut newest = customers.to_vec();
+    while !newest.is_empty() {
+        let mut merged: Vec<(Uuid, Uuid)> = Vec::new();
+        for chunk in newest.chunks(5_000) {
+            let select = scope.find::<Entity>().filter(Column::MergedInto.is_in(chunk.iter().copied())).select_only().columns([Column::Id, Column::MergedInto]);
+            merged.extend(select.into_tuple::<(Uuid, Uuid)>().all(scope.tx()).await?);
+        }
+        newest.clear();
+        for (id, into) in merged {
+            if let (false, Some(heir)) = (heirs.contains_key(&id), heirs.get(&into).copied()) {
+                heirs.insert(id, heir);
+                newest.push(id);
+            }
+        }
+    }
+    Ok(heirs)
+}
+
 /// A customer's key with those of all that were merged into it: what was seen of them was seen of it.
 pub(crate) async fn with_merged(scope: &crate::Scope, id: Uuid) -> Result<Vec<Uuid>, Error> {
-    let (mut all, mut newest) = (vec![id], vec![id]);
-    while !newest.is_empty() && all.len() < 1_000 {
-        newest = scope.find::<Entity>().filter(Column::MergedInto.is_in(newest)).select_only().column(Column::Id).into_tuple().all(scope.tx()).await?;
-        newest.retain(|id| !all.contains(id));
-        all.extend(&newest);
-    }
-    Ok(all)
+    Ok(heirs(scope, &[id]).await?.into_keys().collect())
 }
 
 /// A page of the customers that meet the filter.

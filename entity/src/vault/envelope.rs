@@ -48,7 +48,7 @@ pub fn seal(key: &[u8; 32], epoch: Option<u32>, place: Place, clear: &[u8]) -> R
     let mut out = vec![VERSION, AES_256_GCM];
     out.extend(epoch.map(u32::to_be_bytes).into_iter().flatten());
     let mut random = [0; NONCE];
-    getrandom::fill(&mut random).map_err(|_| Unreadable::Cipher)?;
+    super::random::fill(&mut random)?;
     let nonce = Nonce::from(random);
     let aad = place.bytes(&out);
     let sealed = cipher(key)?.encrypt(&nonce, Payload { msg: clear, aad: &aad }).map_err(|_| Unreadable::Cipher)?;

@@ -56,7 +56,7 @@ impl Keyring {
         let row = self.record_place(table, row);
         let (epoch, data) = self.data.last_key_value().ok_or(Unreadable::Epoch)?;
         let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(key.as_mut_slice()).map_err(|_| Unreadable::Cipher)?;
+        super::random::fill(key.as_mut_slice())?;
         let wrapped = envelope::seal(data, Some(*epoch), row, key.as_slice())?;
         Ok((RecordKey { key, row }, wrapped, *epoch))
     }

@@ -8,6 +8,7 @@ mod column;
 mod envelope;
 mod kek;
 mod keyring;
+pub(crate) mod random;
 
 pub use column::{BlindIndex, Sealed};
 pub(crate) use envelope::Place;

@@ -1,170 +1,178 @@
 //! Addresses of China, taken apart into province, city, district and detail (GB/T 2260 divisions).
 
-use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use super::division::{Found, STANDARD, is_shaped, short};
+use super::{Cleaned, Reference, Rule, Rules, text};
+use crate::field::kinds::Address;
+use crate::kind::{Invalid, Pii};
 
-use super::text::{fold, free};
-use crate::kind::Invalid;
-
-/// Names of divisions of the first three levels, and how they hang together.
-struct Divisions {
-    provinces: Vec<&'static str>,
-    /// City to its province.
-    cities: HashMap<&'static str, &'static str>,
-    cities_of: HashMap<&'static str, Vec<&'static str>>,
-    /// Province and city to the districts.
-    districts: HashMap<(&'static str, &'static str), Vec<&'static str>>,
-    known: HashSet<&'static str>,
-}
-
-static DIVISIONS: LazyLock<Divisions> = LazyLock::new(|| {
-    let mut divisions =
-        Divisions { provinces: Vec::new(), cities: HashMap::new(), cities_of: HashMap::new(), districts: HashMap::new(), known: HashSet::new() };
-    let (mut province, mut city) = ("", "");
-    for line in include_str!("../../reference/divisions.csv").lines().filter(|line| !line.starts_with(['#', 'c'])) {
-        let mut cells = line.split(',').skip(1);
-        let (name, level) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
-        match level {
-            "1" => {
-                (province, city) = (name, "");
-                divisions.provinces.push(name);
-            }
-            "2" => {
-                // A municipality is its own city; districts under no city stand directly under the province.
-                city = if matches!(name, "市辖区" | "县") {
-                    province
-                } else if name.ends_with("直辖县级行政区划") {
-                    ""
-                } else {
-                    name
-                };
-                if !city.is_empty() && divisions.cities.insert(city, province).is_none() {
-                    divisions.cities_of.entry(province).or_default().push(city);
-                }
-            }
-            _ => divisions.districts.entry((province, city)).or_default().push(name),
-        }
-        divisions.known.insert(name);
-    }
-    divisions
-});
+/// What may stand between two parts.
+const BETWEEN: [char; 3] = ['|', ' ', ','];
 
 /// Whether `name` is a division of China by its full name.
 #[must_use]
 pub fn is_division(name: &str) -> bool {
-    DIVISIONS.known.contains(name)
+    STANDARD.is_known(name)
 }
 
-/// `province|city|district|detail`; parts that the text does not tell stay empty.
+/// An address as `province|city|district|detail`; parts that the cell does not tell stay empty.
+#[must_use]
+pub fn clean(raw: &str, reference: &Reference) -> Cleaned<Option<Address>> {
+    let mut rules = Rules::NONE;
+    let address = standard(raw, reference, &mut rules).and_then(|address| Address::parse(&address).ok());
+    Cleaned::read(address, rules)
+}
+
+/// `province|city|district|detail`; parts that the text does not tell stay empty. What has these parts already is kept as it is:
+/// it may name a division that a tenant added.
 ///
 /// # Errors
 /// An empty text.
 pub fn text(raw: &str) -> Result<String, Invalid> {
-    let folded = free(&fold(raw))?;
-    let (province, city, district, detail) = parse(&folded);
-    Ok(format!("{province}|{city}|{district}|{detail}"))
+    if is_standard(raw) {
+        return Ok(raw.to_owned());
+    }
+    standard(raw, Reference::standard(), &mut Rules::default()).ok_or(Invalid("empty text"))
 }
 
-type Parts<'t> = (&'static str, &'static str, &'static str, &'t str);
+fn is_standard(text: &str) -> bool {
+    let mut parts = text.splitn(4, '|');
+    let (Some(province), Some(city), Some(district), Some(detail)) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return false };
+    let named = |name: &str| name.is_empty() || (!matches!(name, "市辖区" | "县") && (is_division(name) || is_shaped(name)));
+    let placed = match (province, city, district) {
+        ("", city, district) => city.is_empty() && district.is_empty(),
+        (_, "", district) if !district.is_empty() => is_division(province) && !Reference::standard().divisions().has_district(province, district),
+        _ => is_division(province),
+    };
+    placed && named(city) && named(district) && !detail.starts_with(BETWEEN) && text::folded(text).value == text
+}
+
+fn standard(raw: &str, reference: &Reference, rules: &mut Rules) -> Option<String> {
+    let folded = text::noting(raw, rules);
+    if folded.is_empty() {
+        return None;
+    }
+    rules.add_if(folded.bytes().filter(|b| *b == b'|').count() < 3, Rule::AddressDivided);
+    let whole = after_proper(folded.trim_start_matches(BETWEEN), false, rules).trim_end_matches(['|', ' ']);
+    let Reading { province, city, district, detail, rules: read } = parse(whole, reference);
+    *rules = rules.with(read);
+    let address = [province, city, district, detail].join("|");
+    rules.add_if(rules.is_empty() && address != raw, Rule::AddressDivided);
+    Some(address)
+}
+
+/// An address as far as it was read.
+struct Reading<'t> {
+    province: &'t str,
+    city: &'t str,
+    district: &'t str,
+    detail: &'t str,
+    rules: Rules,
+}
 
 /// Of the ways to read an address, the one that tells most: 吉林市龙潭区 is a city, not a province and something.
-fn parse(folded: &str) -> (&'static str, &'static str, &'static str, String) {
-    let whole = folded.trim_matches(['|', ' ']);
-    let (province, rest, shortened) = take(whole, DIVISIONS.provinces.iter().copied()).unwrap_or(("", whole, false));
-    let mut read = below(whole, province, rest, shortened);
-    if read.2.is_empty() && !province.is_empty() {
-        let as_city = below(whole, "", whole, false);
-        if !as_city.2.is_empty() {
-            read = as_city;
+fn parse<'t>(whole: &'t str, reference: &'t Reference) -> Reading<'t> {
+    let start = Place { whole, province: "", rest: whole, shortened: false, rules: Rules::NONE };
+    let Some(found) = reference.divisions().province(whole) else { return below(start, reference) };
+    let mut rules = Rules::NONE;
+    let rest = after(whole, &found, &mut rules);
+    let read = below(Place { whole, province: &found.division.name, rest, shortened: found.is_short(), rules }, reference);
+    if read.district.is_empty() {
+        let as_city = below(start, reference);
+        if !as_city.district.is_empty() {
+            return as_city;
         }
     }
-    let (province, city, district, detail) = read;
-    (province, city, district, detail.trim_start_matches(['|', ' ', ',']).to_owned())
+    read
+}
+
+/// What is read of an address before its city.
+#[derive(Clone, Copy)]
+struct Place<'t> {
+    whole: &'t str,
+    province: &'t str,
+    rest: &'t str,
+    shortened: bool,
+    rules: Rules,
 }
 
 /// Reads city, district and detail behind a province.
-fn below<'t>(whole: &'t str, mut province: &'static str, rest: &'t str, mut shortened: bool) -> Parts<'t> {
-    let mut rest = rest;
-    let mut city = "";
-    let found = match DIVISIONS.cities_of.get(province) {
-        Some(cities) => take(rest, cities.iter().copied()),
-        None => take(rest, DIVISIONS.cities.keys().copied()),
-    };
+fn below<'t>(Place { whole, mut province, mut rest, mut shortened, mut rules }: Place<'t>, reference: &'t Reference) -> Reading<'t> {
+    let divisions = reference.divisions();
+    rest = after_proper(rest, false, &mut rules);
     let before_city = rest;
-    let mut short_city = false;
-    if let Some((name, after, short)) = found {
-        (city, rest, short_city) = (name, after, short);
-        province = DIVISIONS.cities.get(name).copied().unwrap_or(province);
-        shortened &= short;
-    } else if DIVISIONS.cities.contains_key(province) {
-        city = province; // 重庆沙坪坝区: the municipality is written once
+    let found = divisions.city(rest, |city| province.is_empty() || city.province == province);
+    let (mut city, mut short_city) = ("", false);
+    rules.add_if(shortened, Rule::AddressShortForm);
+    let without_city = rules;
+    if let Some(found) = found {
+        let above = &*found.division.province;
+        rules.add_if(province.is_empty(), if above == found.division.name { Rule::AddressMunicipality } else { Rule::AddressProvince });
+        rest = after(rest, &found, &mut rules);
+        (city, short_city) = (&found.division.name, found.is_short());
+        rules.add_if(short_city, Rule::AddressShortForm);
+        province = above;
+        shortened &= short_city;
+    } else if divisions.province_of(province).is_some() {
+        // 重庆沙坪坝区: the municipality is written once.
+        city = province;
+        rules.add(Rule::AddressMunicipality);
     }
-    if rest.starts_with("市辖区") {
-        rest = after(rest, "市辖区");
-    }
-    let under = |city: &'static str| DIVISIONS.districts.get(&(province, city)).map_or(&[][..], Vec::as_slice).iter().copied();
-    if let Some((name, after)) = take_whole(rest, under(city)) {
-        return (province, city, name, after);
+    rest = after_proper(rest, !city.is_empty(), &mut rules);
+    let read = |city, found: &Found<'t>, text: &'t str, mut rules: Rules| {
+        let detail = after(text, found, &mut rules);
+        Reading { province, city, district: &found.division.name, detail, rules }
+    };
+    if let Some(found) = divisions.district(rest, |district| district.province == province && district.city == city) {
+        return read(city, &found, rest, rules);
     }
     if city.is_empty() {
         // A district that only one city of the province has gives its city.
-        let cities = DIVISIONS.cities_of.get(province).into_iter().flatten();
-        let found: Vec<_> = cities.filter_map(|city| take_whole(rest, under(city)).map(|hit| (*city, hit))).collect();
-        if let [(only, (name, after))] = found[..] {
-            return (province, only, name, after);
+        let mut of_cities = divisions.districts(rest, |district| district.province == province && !district.city.is_empty());
+        if let Some(first) = of_cities.next()
+            && of_cities.all(|other| other.city == first.city)
+            && let Some(found) = divisions.district(rest, |district| district.province == province && district.city == first.city)
+        {
+            rules.add(Rule::AddressCity);
+            return read(&first.city, &found, rest, rules);
         }
-    } else if !short_city && before_city.len() > city.len() {
+    } else if !short_city && before_city.len() > city.len() && before_city.starts_with(city) {
         // 济南市中区 is 济南 and 市中区.
-        let shorter = &before_city[short(city).len().min(before_city.len())..];
-        if let Some((name, after)) = take_whole(shorter, under(city)) {
-            return (province, city, name, after);
+        let shorter = before_city.strip_prefix(short(city)).unwrap_or(before_city);
+        if let Some(found) = divisions.district(shorter, |district| district.province == province && district.city == city) {
+            rules.add(Rule::AddressShortForm);
+            return read(city, &found, shorter, rules);
         }
     }
+    let left = |province, city, detail| Reading { province, city, district: "", detail, rules };
     // A short form counts only with something certain behind it: 朝阳路1号 is a street, 重庆沙坪坝区 is not.
     if shortened || (short_city && before_city.len() == whole.len()) {
-        return ("", "", "", whole);
+        return Reading { rules: Rules::NONE, ..left("", "", whole) };
     }
-    if short_city { (province, "", "", before_city) } else { (province, city, "", rest) }
+    if short_city { Reading { rules: without_city, ..left(province, "", before_city) } } else { left(province, city, rest) }
 }
 
-/// The longest of `names` with which `text` starts, in full or shortened; with what follows, and whether it was shortened.
-fn take(text: &str, names: impl Iterator<Item = &'static str>) -> Option<(&'static str, &str, bool)> {
-    let spellings = names.flat_map(|name| [(name, name), (name, short(name))]);
-    let (name, spelling) =
-        spellings.filter(|(_, spelling)| text.starts_with(spelling)).max_by_key(|(name, spelling)| (spelling.len(), std::cmp::Reverse(name.len())))?;
-    Some((name, after(text, spelling), spelling != name))
-}
-
-/// The longest of `names` with which `text` starts in full.
-fn take_whole(text: &str, names: impl Iterator<Item = &'static str>) -> Option<(&'static str, &str)> {
-    names.filter(|name| text.starts_with(name)).max_by_key(|name| name.len()).map(|name| (name, after(text, name)))
-}
-
-fn after<'t>(text: &'t str, name: &str) -> &'t str {
-    text[name.len()..].trim_start_matches(['|', ' ', ','])
-}
-
-/// How people shorten a division: 浙江省 → 浙江, 广西壮族自治区 → 广西.
-fn short(name: &'static str) -> &'static str {
-    for (full, short) in [
-        ("内蒙古自治区", "内蒙古"),
-        ("广西壮族自治区", "广西"),
-        ("西藏自治区", "西藏"),
-        ("宁夏回族自治区", "宁夏"),
-        ("新疆维吾尔自治区", "新疆"),
-        ("香港特别行政区", "香港"),
-        ("澳门特别行政区", "澳门"),
-    ] {
-        if name == full {
-            return short;
-        }
+/// What follows 市辖区, which statistics write between a city and its districts; 上海市辖区 has the one 市 of both.
+fn after_proper<'t>(text: &'t str, behind_city: bool, rules: &mut Rules) -> &'t str {
+    let mut rest = text;
+    while let Some(behind) = rest.strip_prefix("市辖区").or_else(|| rest.strip_prefix("辖区").filter(|_| behind_city)) {
+        rules.add(Rule::AddressProper);
+        rest = behind.trim_start_matches(BETWEEN);
     }
-    ["省", "市", "地区", "盟"].iter().find_map(|suffix| name.strip_suffix(suffix)).filter(|rest| rest.chars().count() >= 2).unwrap_or(name)
+    rest
+}
+
+/// What follows a division and the separators behind it.
+fn after<'t>(text: &'t str, found: &Found<'_>, rules: &mut Rules) -> &'t str {
+    let behind = &text[found.width..];
+    let rest = behind.trim_start_matches(BETWEEN);
+    rules.add_if(behind[..behind.len() - rest.len()].contains([' ', ',']), Rule::AddressSeparators);
+    rest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clean::{Addition, ReferenceKind};
     use proptest::prelude::*;
 
     #[test]
@@ -186,15 +194,81 @@ mod tests {
             ("吉林市龙潭区朝阳路172号", "吉林省|吉林市|龙潭区|朝阳路172号"),
             ("海南藏族自治州共和县文三街332号", "青海省|海南藏族自治州|共和县|文三街332号"),
             ("湖南省株洲市醴陵市学院大道55号", "湖南省|株洲市|醴陵市|学院大道55号"),
+            (",北京市市辖区市辖区朝阳区建国路1号", "北京市|北京市|朝阳区|建国路1号"),
+            ("上海市辖区嘉定区文三路1号", "上海市|上海市|嘉定区|文三路1号"),
+            ("浙江省市辖区杭州市西湖区", "浙江省|杭州市|西湖区|"),
+            ("上海市|市辖区|嘉定区|文三路1号", "上海市|上海市|嘉定区|文三路1号"),
+            ("上海市||嘉定区|文三路1号", "上海市|上海市|嘉定区|文三路1号"),
+            ("河南省||济源市|文三路1号", "河南省||济源市|文三路1号"),
+            ("上海市@市 上海市", "上海市|上海市||@市 上海市"),
+            ("江苏省|连云港市|科技街|839号", "江苏省|连云港市||科技街|839号"),
         ] {
             assert_eq!(text(raw).as_deref(), Ok(want), "{raw}");
+            assert_eq!(clean(raw, Reference::standard()).value.unwrap().expose(), want, "{raw}");
         }
+        assert_eq!(clean(" ", Reference::standard()), Cleaned { value: None, rules: Rules::NONE });
+    }
+
+    #[test]
+    fn a_division_that_a_tenant_added_is_read_and_stays() {
+        let division = |key: &str, value: &str| Addition { kind: ReferenceKind::Division, key: key.into(), value: value.into() };
+        let reference = Reference::standard()
+            .extended(&[division("未来科技城", "浙江省|杭州市"), division("新海市", "浙江省"), division("东岛区", "浙江省|新海市")])
+            .unwrap();
+        for (raw, want) in [
+            ("杭州市未来科技城文三路1号", "浙江省|杭州市|未来科技城|文三路1号"),
+            ("新海东岛区1号", "浙江省|新海市|东岛区|1号"),
+            ("浙江省东岛区1号", "浙江省|新海市|东岛区|1号"),
+            ("上海市 上海市 闵行区 延安街531号", "上海市|上海市|闵行区|延安街531号"),
+        ] {
+            let address = clean(raw, &reference).value.unwrap();
+            assert_eq!(address.expose(), want, "{raw}");
+            assert_eq!(Address::parse(want).unwrap(), address, "what a vault gives back is what it got");
+        }
+        assert_eq!(text("杭州市未来科技城文三路1号").as_deref(), Ok("浙江省|杭州市||未来科技城文三路1号"));
+    }
+
+    /// Texts that look like addresses, and texts that do not.
+    fn any_address() -> impl Strategy<Value = String> {
+        let pieces = [
+            "浙江省",
+            "浙江",
+            "杭州市",
+            "杭州",
+            "西湖区",
+            "北京市",
+            "北京",
+            "重庆",
+            "市辖区",
+            "县",
+            "朝阳区",
+            "吉林市",
+            "吉林",
+            "济南",
+            "市中区",
+            "河南省",
+            "济源市",
+            "香港特别行政区",
+            "|",
+            " ",
+            ",",
+            "文三路1号",
+            "、",
+        ];
+        prop_oneof!["\\PC{0,40}", prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..9).prop_map(|pieces| pieces.concat())]
     }
 
     proptest! {
         #[test]
-        fn four_parts_always_come_out(raw in "\\PC{1,40}") {
-            if let Ok(address) = text(&raw) { prop_assert!(address.matches('|').count() >= 3); }
+        fn a_clean_address_is_of_four_parts_and_stays(raw in any_address()) {
+            let reference = Reference::standard();
+            let once = clean(&raw, reference);
+            if let Some(address) = &once.value {
+                prop_assert_eq!(clean(address.expose(), reference), Cleaned { value: Some(address.clone()), rules: Rules::NONE });
+                prop_assert!(is_standard(address.expose()), "{}", address.expose());
+                prop_assert_eq!(once.rules.is_empty(), address.expose() == raw, "{}", address.expose());
+                prop_assert_eq!(text(&raw).is_ok(), true);
+            }
         }
     }
 }

@@ -1,25 +1,38 @@
 //! Amounts of money as decimals, never floats.
 
-use super::text::fold;
+use std::borrow::Cow;
+
+use super::{Cleaned, Rule, Rules, text};
 use rust_decimal::Decimal;
 
-/// The amount in fen (hundredths of a yuan), or `None` when the text is not an amount.
+/// Less than a trillion yuan.
+const TOO_MUCH: u64 = 100_000_000_000_000;
+
+/// The amount in fen (hundredths of a yuan), where the cell is an amount.
 #[must_use]
-pub fn fen(raw: &str) -> Option<i64> {
-    let folded = fold(raw);
-    let text: String = folded
-        .trim_start_matches(['¥', '￥', '\'', ' '])
-        .trim_start_matches("RMB")
-        .trim_start_matches("CNY")
-        .trim_end_matches(['元', ' '])
-        .chars()
-        .filter(|c| !matches!(c, ',' | ' '))
-        .collect();
-    let (text, scale) = text.strip_suffix('万').map_or((text.as_str(), 1), |head| (head, 10_000));
-    let amount: Decimal = text.parse().ok()?;
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
-    let fen = amount.checked_mul(Decimal::from(scale * 100))?.round();
-    i64::try_from(fen).ok().filter(|fen| plain && fen.unsigned_abs() < 100_000_000_000_000)
+pub fn fen(raw: &str) -> Cleaned<Option<i64>> {
+    let mut rules = Rules::NONE;
+    let folded = text::noting(raw, &mut rules);
+    let amount = read(&folded, &mut rules);
+    Cleaned::read(amount, rules)
+}
+
+fn read(folded: &str, rules: &mut Rules) -> Option<i64> {
+    let bare = text::unquoted(folded, rules);
+    let number = bare.trim_start_matches(['¥', '￥', '\'', ' ']).trim_start_matches("RMB").trim_start_matches("CNY").trim_end_matches(['元', ' ']);
+    rules.add_if(number.len() < bare.len(), Rule::AmountCurrency);
+    rules.add_if(number.contains(','), Rule::AmountThousands);
+    rules.add_if(number.trim_start().contains(' '), Rule::AmountSpaces);
+    let plain = if number.contains([',', ' ']) { Cow::Owned(number.replace([',', ' '], "")) } else { Cow::Borrowed(number) };
+    let (digits, scale) = plain.strip_suffix('万').map_or((&*plain, 1), |head| (head, 10_000));
+    rules.add_if(scale > 1, Rule::AmountWan);
+    if !digits.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') {
+        return None;
+    }
+    let exact = digits.parse::<Decimal>().ok()?.checked_mul(Decimal::from(scale * 100))?;
+    let rounded = exact.round();
+    rules.add_if(rounded != exact, Rule::AmountRounded);
+    i64::try_from(rounded).ok().filter(|fen| fen.unsigned_abs() < TOO_MUCH)
 }
 
 /// Fen as yuan with two decimal places: `21754` → `217.54`.
@@ -45,10 +58,10 @@ mod tests {
             ("1.5万", "15000.00"),
             ("-3", "-3.00"),
         ] {
-            assert_eq!(fen(raw).map(yuan).as_deref(), Some(want), "{raw}");
+            assert_eq!(fen(raw).value.map(yuan).as_deref(), Some(want), "{raw}");
         }
         for raw in ["", "-92233720368547758.08", "面议", "1e5", "12.3.4", "¥"] {
-            assert_eq!(fen(raw), None, "{raw}");
+            assert_eq!(fen(raw).value, None, "{raw}");
         }
     }
 
@@ -56,8 +69,16 @@ mod tests {
         #[test]
         fn separators_and_signs_do_not_matter(cents in 0i64..1_000_000_000) {
             let plain = Decimal::new(cents, 2);
-            prop_assert_eq!(fen(&format!("¥{plain} ")), Some(cents));
-            prop_assert_eq!(fen(&format!("{plain}元")), Some(cents));
+            prop_assert_eq!(fen(&format!("¥{plain} ")).value, Some(cents));
+            prop_assert_eq!(fen(&format!("{plain}元")).value, Some(cents));
+        }
+
+        #[test]
+        fn a_clean_amount_stays(raw in "\\PC{0,20}|[¥￥']?-?[0-9]{1,9}(,[0-9]{3})?(\\.[0-9]{0,4})?万?元? ?") {
+            if let Some(amount) = fen(&raw).value {
+                prop_assert_eq!(fen(&yuan(amount)), Cleaned { value: Some(amount), rules: Rules::NONE });
+                prop_assert!(amount.unsigned_abs() < TOO_MUCH);
+            }
         }
     }
 }

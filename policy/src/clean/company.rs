@@ -1,35 +1,49 @@
 //! Company names: shown as written, compared without their legal form.
 
-use super::text::fold;
+use std::borrow::Cow;
+
+use super::{Cleaned, Reference, Rule, Rules, text};
 
 const FORMS: [&str; 12] =
     ["股份有限责任公司", "有限责任公司", "股份有限公司", "集团有限公司", "有限公司", "集团公司", "分公司", "股份公司", "有限", "公司", "集团", "股份"];
 
-/// Words for no company.
-const NONE: [&str; 14] = ["个人", "暂无", "不详", "没有", "未知", "其他", "自由职业", "个体", "个体户", "无业", "退休", "n/a", "none", "null"];
+/// Words for no company, beside the words for nothing.
+const NONE: [&str; 8] = ["个人", "其他", "自由职业", "个体", "个体户", "无业", "退休", "none"];
 
-/// The name as it is kept, or `None` when the cell holds none.
+/// The name as it is kept, where the cell holds one.
 #[must_use]
-pub fn name(raw: &str) -> Option<String> {
-    let text = fold(raw);
+pub fn name(raw: &str, reference: &Reference) -> Cleaned<Option<String>> {
+    let mut rules = Rules::NONE;
+    let text = text::noting(raw, &mut rules);
+    if text.is_empty() {
+        return Cleaned::read(None, rules);
+    }
+    let lower = if text.is_ascii() { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(&*text) };
+    if reference.is_nothing(&lower) {
+        return Cleaned::nothing(Rule::TextNothing);
+    }
     let letters = text.chars().filter(|c| c.is_alphanumeric()).count();
-    (letters >= 2 && !NONE.contains(&text.to_lowercase().as_str())).then_some(text)
+    if letters < 2 || NONE.contains(&&*lower) {
+        return Cleaned::nothing(Rule::CompanyNone);
+    }
+    Cleaned { value: Some(text.into_owned()), rules }
 }
 
 /// What two spellings of one company have in common: no brackets, no spaces, no legal form.
 #[must_use]
 pub fn key(name: &str) -> String {
-    let mut text: String =
-        fold(name).chars().filter(|c| !matches!(c, '(' | ')' | ' ' | '·' | '.' | '-' | ',' | '（' | '）')).flat_map(char::to_lowercase).collect();
-    while let Some(shorter) = FORMS.iter().find_map(|form| text.strip_suffix(form)).filter(|rest| rest.chars().count() >= 2) {
-        text = shorter.to_owned();
+    let folded = text::fold(name);
+    let mut key: String = folded.chars().filter(|c| !matches!(c, '(' | ')' | ' ' | '·' | '.' | '-' | ',' | '（' | '）')).flat_map(char::to_lowercase).collect();
+    while let Some(shorter) = FORMS.iter().find_map(|form| key.strip_suffix(form)).filter(|rest| rest.chars().nth(1).is_some()) {
+        key.truncate(shorter.len());
     }
-    text
+    key
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn examples() {
@@ -37,8 +51,21 @@ mod tests {
         assert_eq!(key("长春龙盛商贸有限"), key("长春龙盛商贸股份有限公司 "));
         assert_ne!(key("上海远恒物流有限公司"), key("上海远恒环保有限公司"));
         for none in [" ", "--", "N/A", "没有", "自由职业", "无"] {
-            assert_eq!(name(none), None, "{none}");
+            assert_eq!(name(none, Reference::standard()).value, None, "{none}");
         }
         assert_eq!(key("公司"), "公司");
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_name_stays_and_its_key_is_its_own_key(raw in "\\PC{0,20}|( |（)?[秦皇岛联泰]{0,4}(有限|公司|集团|股份){0,3} ?|[nN](/[aA]|one|ull)") {
+            let once = name(&raw, Reference::standard());
+            if let Some(kept) = &once.value {
+                prop_assert_eq!(once.rules.is_empty(), *kept == raw);
+                prop_assert_eq!(name(kept, Reference::standard()), Cleaned { value: Some(kept.clone()), rules: Rules::NONE });
+                prop_assert!(kept.chars().filter(|c| c.is_alphanumeric()).count() >= 2);
+            }
+            prop_assert_eq!(key(&key(&raw)), key(&raw));
+        }
     }
 }

@@ -1,49 +1,32 @@
 //! Dates and instants as exports write them.
 
-use super::text::fold;
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use super::{Cleaned, Rule, Rules, text};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, TimeZone, Utc};
 
 /// China has one zone and no summer time: what a source writes is local time at UTC+8.
 const LOCAL_OFFSET_SECONDS: i32 = 8 * 3600;
 
-/// A date, or `None` when the text names no day that exists. Years 1950 to 2100.
+/// A date of a cell that names a day. A day that does not exist or is not of the years 1900 to 2100 is
+/// [impossible](Rule::DateImpossible); of what is no date at all, nothing is told.
 #[must_use]
-pub fn date(raw: &str) -> Option<NaiveDate> {
-    let text = fold(raw);
-    let text = text.trim_start_matches('\'');
-    let day = text.split([' ', 'T']).next()?;
-    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let whole = day.strip_suffix(".0").unwrap_or(day);
-    if digits(whole) {
-        return match whole.len() {
-            8 => ymd(&whole[..4], &whole[4..6], &whole[6..]),
-            5 => serial(whole.parse().ok()?),
-            _ => None,
-        };
-    }
-    if let Some((days, part)) = day.split_once('.')
-        && days.len() == 5
-        && digits(days)
-        && digits(part)
-    {
-        return serial(days.parse().ok()?);
-    }
-    let parts: Vec<&str> = day.split(['-', '/', '.', '年', '月', '日']).filter(|part| !part.is_empty()).collect();
-    match parts[..] {
-        [year, month, day] if [year, month, day].iter().all(|p| digits(p) && p.len() <= 4) => ymd(year, month, day),
-        _ => None,
-    }
+pub fn date(raw: &str) -> Cleaned<Option<NaiveDate>> {
+    let mut rules = Rules::NONE;
+    let folded = text::noting(raw, &mut rules);
+    let (day, clock) = split(text::unquoted(&folded, &mut rules));
+    rules.add_if(!clock.is_empty(), Rule::DateTimeDropped);
+    let date = read(day, &mut rules);
+    judged(date, rules)
 }
 
 /// An instant: the date at its time of day, midnight when none is written.
 #[must_use]
-pub fn instant(raw: &str) -> Option<DateTime<Utc>> {
-    let date = date(raw)?;
-    let text = fold(raw);
-    let clock = text.split_once([' ', 'T']).map_or("", |(_, clock)| clock.trim());
-    let mut parts = clock.splitn(3, ':').map(|p| p.trim_end_matches(['Z', 'z']).parse::<u32>().ok());
-    let (hour, minute, second) = (parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0));
-    local(date.and_hms_opt(hour, minute, second).or_else(|| date.and_hms_opt(0, 0, 0))?)
+pub fn instant(raw: &str) -> Cleaned<Option<DateTime<Utc>>> {
+    let mut rules = Rules::NONE;
+    let folded = text::noting(raw, &mut rules);
+    let (day, clock) = split(text::unquoted(&folded, &mut rules));
+    let date = read(day, &mut rules);
+    let at = date.and_then(|date| local(at_clock(date, clock, &mut rules)).ok_or(Unread::Impossible));
+    judged(at, rules)
 }
 
 /// The zone of China.
@@ -55,27 +38,113 @@ pub const fn zone() -> chrono::FixedOffset {
     }
 }
 
-fn local(naive: NaiveDateTime) -> Option<DateTime<Utc>> {
-    zone().from_local_datetime(&naive).single().map(|at| at.with_timezone(&Utc))
+/// Why a cell gives no date.
+enum Unread {
+    /// It is written like none.
+    NoDate,
+    /// The day it names cannot be.
+    Impossible,
 }
 
-fn ymd(year: &str, month: &str, day: &str) -> Option<NaiveDate> {
-    let year: i32 = match year.len() {
-        2 => 2000 + year.parse::<i32>().ok()?,
-        4 => year.parse().ok()?,
-        _ => return None,
+fn judged<T>(read: Result<T, Unread>, rules: Rules) -> Cleaned<Option<T>> {
+    match read {
+        Ok(value) => Cleaned { value: Some(value), rules },
+        Err(Unread::Impossible) => Cleaned::nothing(Rule::DateImpossible),
+        Err(Unread::NoDate) => Cleaned::read(None, rules),
+    }
+}
+
+/// The day and the time of day.
+fn split(text: &str) -> (&str, &str) {
+    text.split_once([' ', 'T']).map_or((text, ""), |(day, clock)| (day, clock.trim()))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether a text is written as `YYYY-MM-DD`.
+fn is_standard(day: &str) -> bool {
+    day.len() == 10 && day.bytes().enumerate().all(|(at, b)| if matches!(at, 4 | 7) { b == b'-' } else { b.is_ascii_digit() })
+}
+
+/// The date that a text writes.
+fn read(day: &str, rules: &mut Rules) -> Result<NaiveDate, Unread> {
+    if is_standard(day) {
+        return ymd([&day[..4], &day[5..7], &day[8..]]);
+    }
+    let whole = day.strip_suffix(".0").unwrap_or(day);
+    if is_number(whole) && whole.len() == 8 {
+        rules.add(Rule::DateCompact);
+        return ymd([&whole[..4], &whole[4..6], &whole[6..]]);
+    }
+    let (days, fraction) = day.split_once('.').unwrap_or((day, "0"));
+    if is_number(days) && days.len() == 5 && !days.starts_with('0') && is_number(fraction) {
+        rules.add(Rule::DateExcelSerial);
+        return serial(days);
+    }
+    let mut parts = day.split(['-', '/', '.', '年', '月', '日']).filter(|part| !part.is_empty());
+    let (Some(year), Some(month), Some(date), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return Err(Unread::NoDate) };
+    if ![year, month, date].iter().all(|part| is_number(part) && part.len() <= 4) {
+        return Err(Unread::NoDate);
+    }
+    let mut written = Rules::NONE;
+    for (sign, rule) in [('/', Rule::DateSlashes), ('.', Rule::DateDots), ('年', Rule::DateChinese)] {
+        written.add_if(day.contains(sign), rule);
+    }
+    let short_year = year.len() == 2;
+    // Hyphens it was, and not eight characters as in 22-12-20: the month, the day or both were written short.
+    written.add_if(written.is_empty() && !(short_year && day.len() == 8), Rule::DatePadded);
+    written.add_if(short_year, Rule::DateTwoDigitYear);
+    *rules = rules.with(written);
+    ymd([year, month, date])
+}
+
+fn ymd([year, month, day]: [&str; 3]) -> Result<NaiveDate, Unread> {
+    let century = match year.len() {
+        2 => 2000,
+        4 => 0,
+        _ => return Err(Unread::NoDate),
     };
-    NaiveDate::from_ymd_opt(year, month.parse().ok()?, day.parse().ok()?).filter(|date| plausible(*date))
+    let [year, month, day] = [year, month, day].map(|part| part.parse::<u16>().unwrap_or_default());
+    let date = NaiveDate::from_ymd_opt(century + i32::from(year), month.into(), day.into());
+    date.filter(|date| is_plausible(*date)).ok_or(Unread::Impossible)
 }
 
 /// A day number of the spreadsheet's 1900 calendar.
-fn serial(days: u64) -> Option<NaiveDate> {
-    NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(days)).filter(|date| plausible(*date))
+fn serial(days: &str) -> Result<NaiveDate, Unread> {
+    let first = NaiveDate::from_ymd_opt(1899, 12, 30);
+    let date = days.parse().ok().and_then(|days| first?.checked_add_days(Days::new(days)));
+    date.filter(|date| is_plausible(*date)).ok_or(Unread::Impossible)
 }
 
-fn plausible(date: NaiveDate) -> bool {
-    use chrono::Datelike;
-    (1950..=2100).contains(&date.year())
+fn is_plausible(date: NaiveDate) -> bool {
+    (1900..=2100).contains(&date.year())
+}
+
+/// The date at a time of day; what cannot be read of that counts as zero.
+fn at_clock(date: NaiveDate, clock: &str, rules: &mut Rules) -> NaiveDateTime {
+    if clock.is_empty() {
+        return date.into();
+    }
+    let mut unread = false;
+    let mut parts = clock.splitn(3, ':').map(|part| part.trim_end_matches(['Z', 'z']).parse::<u32>());
+    let mut part = || {
+        parts.next().map_or(0, |part| {
+            part.unwrap_or_else(|_| {
+                unread = true;
+                0
+            })
+        })
+    };
+    let (hour, minute, second) = (part(), part(), part());
+    let at = date.and_hms_opt(hour, minute, second);
+    rules.add_if(unread || at.is_none(), Rule::DateClockUnread);
+    at.unwrap_or_else(|| date.into())
+}
+
+fn local(naive: NaiveDateTime) -> Option<DateTime<Utc>> {
+    zone().from_local_datetime(&naive).single().map(|at| at.with_timezone(&Utc))
 }
 
 #[cfg(test)]
@@ -96,12 +165,19 @@ mod tests {
             ("45264.5", "2023-12-04"),
             ("2024-01-01T08:00:00", "2024-01-01"),
         ] {
-            assert_eq!(date(raw).map(|d| d.to_string()).as_deref(), Some(want), "{raw}");
+            assert_eq!(date(raw).value.map(|d| d.to_string()).as_deref(), Some(want), "{raw}");
         }
         for raw in ["", "不详", "长期", "2024-02-30", "0000-00-00", "1900/1/0", "2023/13/05", "12345678901", "2024"] {
-            assert_eq!(date(raw), None, "{raw}");
+            assert_eq!(date(raw).value, None, "{raw}");
         }
-        assert_eq!(instant("2024-05-01 08:30:00").unwrap().to_rfc3339(), "2024-05-01T00:30:00+00:00");
+        for raw in ["2024-02-30", "0000-00-00", "0000/1/1", "1899-12-31", "9999-12-31", "99991231", "2101-01-01", "1900/1/0", "99999"] {
+            assert_eq!(date(raw), Cleaned::nothing(Rule::DateImpossible), "{raw}");
+            assert_eq!(instant(raw), Cleaned::nothing(Rule::DateImpossible), "{raw}");
+        }
+        for (raw, want) in [("1900-01-01", "1900-01-01"), ("2100-12-31", "2100-12-31")] {
+            assert_eq!(date(raw).value.map(|d| d.to_string()).as_deref(), Some(want));
+        }
+        assert_eq!(instant("2024-05-01 08:30:00").value.unwrap().to_rfc3339(), "2024-05-01T00:30:00+00:00");
     }
 
     proptest! {
@@ -109,11 +185,21 @@ mod tests {
         fn every_spelling_names_the_same_day(y in 1951i32..2099, m in 1u32..=12, d in 1u32..=28) {
             let want = NaiveDate::from_ymd_opt(y, m, d);
             for raw in [format!("{y}-{m}-{d}"), format!("{y}/{m:02}/{d:02} 10:11"), format!("{y}年{m}月{d}日"), format!("{y}{m:02}{d:02}"), format!("{y}.{m}.{d}")] {
-                prop_assert_eq!(date(&raw), want);
+                prop_assert_eq!(date(&raw).value, want);
             }
         }
 
         #[test]
-        fn any_text_gets_an_answer(raw in "\\PC{0,30}") { let _ = instant(&raw); }
+        fn a_clean_date_stays(raw in "\\PC{0,30}|'?[0-9]{2,5}[-/.年][0-9]{1,2}[-/.月][0-9]{1,2}日?([ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2})?)?|[0-9]{5,8}(\\.[05])?") {
+            if let Some(day) = date(&raw).value {
+                prop_assert_eq!(date(&raw).rules.is_empty(), day.to_string() == raw, "{}", day);
+                prop_assert_eq!(date(&day.to_string()), Cleaned { value: Some(day), rules: Rules::NONE });
+                prop_assert!(is_plausible(day) && instant(&raw).value.is_some());
+            }
+            if let Some(at) = instant(&raw).value {
+                let shown = at.with_timezone(&zone()).format("%F %T").to_string();
+                prop_assert_eq!(instant(&shown), Cleaned { value: Some(at), rules: Rules::NONE });
+            }
+        }
     }
 }

@@ -1,18 +1,54 @@
 //! E-mail addresses.
 
-use super::text::fold;
-use crate::kind::Invalid;
+use std::borrow::Cow;
+
+use super::{Cleaned, Rule, Rules, text};
+use crate::field::kinds::Email;
+use crate::kind::{Invalid, Pii};
 
 /// Addresses that stand for no address.
 const PLACEHOLDERS: [&str; 4] = ["1@1.com", "test@test.com", "a@a.com", "123@123.com"];
+/// What is left around an address by a list of addresses.
+const AROUND: [char; 7] = [';', ',', '.', '<', '>', ' ', '\''];
+const PLACEHOLDER: Invalid = Invalid("a placeholder, not an e-mail address");
+
+/// The address of a cell: lower-cased and trimmed, full-width signs and trailing punctuation mended.
+#[must_use]
+pub fn clean(raw: &str) -> Cleaned<Option<Email>> {
+    match Email::parse(raw) {
+        Ok(email) if email.expose() == raw => Cleaned { value: Some(email), rules: Rules::NONE },
+        Ok(email) => {
+            let mut rules = Rules::NONE;
+            let _ = standard(raw, &mut rules);
+            Cleaned { value: Some(email), rules }
+        }
+        Err(PLACEHOLDER) => Cleaned::nothing(Rule::EmailPlaceholder),
+        Err(_) => Cleaned { value: None, rules: Rules::NONE },
+    }
+}
 
 /// Lower-cased and trimmed, full-width signs and trailing punctuation mended (the common part of RFC 5321).
 ///
 /// # Errors
 /// Not an address, or a placeholder.
 pub fn address(raw: &str) -> Result<String, Invalid> {
-    let folded = fold(raw).to_lowercase();
-    let text = folded.trim_matches([';', ',', '.', '<', '>', ' ', '\'']);
+    let address = standard(raw, &mut Rules::default());
+    judge(&address).map(|()| address.into_owned())
+}
+
+fn standard<'t>(raw: &'t str, rules: &mut Rules) -> Cow<'t, str> {
+    let folded = text::noting(raw, rules);
+    let trimmed = folded.trim_matches(AROUND);
+    rules.add_if(trimmed.len() < folded.len(), Rule::EmailTrimmed);
+    let capitals = trimmed.bytes().any(|b| b.is_ascii_uppercase()) || (!trimmed.is_ascii() && trimmed.chars().any(char::is_uppercase));
+    rules.add_if(capitals, Rule::EmailLowerCase);
+    match folded {
+        Cow::Borrowed(folded) if !capitals => Cow::Borrowed(folded.trim_matches(AROUND)),
+        _ => Cow::Owned(trimmed.to_lowercase()),
+    }
+}
+
+fn judge(text: &str) -> Result<(), Invalid> {
     let (local, domain) = text.split_once('@').ok_or(Invalid("an e-mail address has an @"))?;
     let label =
         |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -27,10 +63,7 @@ pub fn address(raw: &str) -> Result<String, Invalid> {
     if !good_local || !good_domain || text.len() > 254 {
         return Err(Invalid("not an e-mail address"));
     }
-    if PLACEHOLDERS.contains(&text) {
-        return Err(Invalid("a placeholder, not an e-mail address"));
-    }
-    Ok(text.to_owned())
+    if PLACEHOLDERS.contains(&text) { Err(PLACEHOLDER) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -55,8 +88,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_comes_out_goes_in_unchanged(raw in "\\PC{0,20}@?[a-z.]{0,12}") {
-            if let Ok(once) = address(&raw) { prop_assert_eq!(address(&once), Ok(once)); }
+        fn a_clean_address_stays(raw in "\\PC{0,20}@?[a-z.]{0,12}|[<' ]?[a-zA-Z0-9.]{1,8}[@＠][a-zA-Z0-9-]{1,8}\\.[a-zA-Z]{2,3}[>;. ]?") {
+            let once = clean(&raw);
+            if let Some(email) = &once.value {
+                let shown = email.expose();
+                prop_assert_eq!(once.rules.is_empty(), shown == raw);
+                prop_assert_eq!(clean(shown), Cleaned { value: Some(email.clone()), rules: Rules::NONE });
+                prop_assert!(shown.is_ascii() && shown.len() <= 254 && shown.matches('@').count() == 1);
+                prop_assert!(!shown.bytes().any(|b| b.is_ascii_uppercase() || b == b' '));
+            }
         }
     }
 }

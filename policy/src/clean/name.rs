@@ -1,46 +1,96 @@
 //! Names of persons: titles and notes stripped, real surnames kept.
 
-use super::text::fold;
-use crate::kind::Invalid;
+use std::borrow::Cow;
+
+use super::{Cleaned, Rule, Rules, text};
+use crate::field::kinds::{FamilyName, Name};
+use crate::kind::{Invalid, Pii};
 use crate::mask::is_han;
 
 const TITLES: [&str; 12] = ["先生", "女士", "小姐", "老师", "经理", "老板", "同学", "师傅", "医生", "主任", "总", "阿姨"];
 const COMPOUND: [&str; 16] = ["欧阳", "司马", "上官", "诸葛", "夏侯", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "长孙", "宇文", "司徒", "端木", "南宫"];
+const INCOMPLETE: Invalid = Invalid("not a full name");
+
+/// The full name of a cell.
+#[must_use]
+pub fn clean(raw: &str) -> Cleaned<Option<Name>> {
+    match Name::parse(raw) {
+        Ok(name) if name.expose() == raw => Cleaned { value: Some(name), rules: Rules::NONE },
+        Ok(name) => {
+            let mut rules = Rules::NONE;
+            let _ = read(raw, &mut rules);
+            Cleaned { value: Some(name), rules }
+        }
+        Err(_) => Cleaned { value: None, rules: Rules::NONE },
+    }
+}
 
 /// A full name: family and given name.
 ///
 /// # Errors
 /// A name that is missing, or only a family name with a title (王女士), or a nickname of a shop system.
 pub fn full(raw: &str) -> Result<String, Invalid> {
-    let noted = strip_notes(&fold(raw));
-    let han_only = noted.chars().any(is_han);
-    let text: String = if han_only {
-        noted.chars().filter(|c| is_han(*c) || *c == '·' || c.is_ascii_alphabetic()).collect()
-    } else {
-        noted.trim_matches(['*', '.', ' ']).to_owned()
-    };
-    let characters = text.chars().count();
-    if han_only {
-        let bare = TITLES.iter().find_map(|title| text.strip_suffix(title)).unwrap_or(&text);
-        let family_only = bare.chars().count() < 2 || (bare.len() < text.len() && COMPOUND.contains(&bare));
-        if family_only {
-            return Err(Invalid("a family name alone"));
-        }
-        if bare.chars().any(|c| c.is_ascii_alphabetic()) || bare.starts_with('·') || bare.ends_with('·') || bare.chars().count() > 20 {
-            return Err(Invalid("not a full name"));
-        }
-        return Ok(bare.to_owned());
-    }
-    let latin = text.split(' ').all(|part| !part.is_empty() && part.chars().all(|c| c.is_alphabetic() || matches!(c, '-' | '\'' | '.')));
-    if latin && (2..=40).contains(&characters) && text.contains(' ') { Ok(text) } else { Err(Invalid("not a full name")) }
+    read(raw, &mut Rules::default()).map(Cow::into_owned)
 }
 
 /// The family name that is left of a partial name such as 王女士.
 #[must_use]
-pub fn family(raw: &str) -> Option<String> {
-    let text = strip_notes(&fold(raw));
-    let bare = TITLES.iter().find_map(|title| text.strip_suffix(title))?;
-    (bare.chars().all(is_han) && (1..=2).contains(&bare.chars().count())).then(|| bare.to_owned())
+pub fn family(raw: &str) -> Cleaned<Option<FamilyName>> {
+    let mut rules = Rules::NONE;
+    let noted = without_notes(text::noting(raw, &mut rules), &mut rules);
+    let bare = without_titles(&noted, &mut rules);
+    let good = bare.len() < noted.len() && bare.chars().all(is_han) && (1..=2).contains(&bare.chars().count());
+    let family = if good { FamilyName::parse(bare).ok() } else { None };
+    Cleaned::read(family, rules)
+}
+
+fn read<'t>(raw: &'t str, rules: &mut Rules) -> Result<Cow<'t, str>, Invalid> {
+    let noted = without_notes(text::noting(raw, rules), rules);
+    if noted.chars().any(is_han) { han(noted, rules) } else { latin(noted, rules) }
+}
+
+fn han<'t>(noted: Cow<'t, str>, rules: &mut Rules) -> Result<Cow<'t, str>, Invalid> {
+    let is_of_name = |c: char| is_han(c) || c == '·' || c.is_ascii_alphabetic();
+    let letters = if noted.chars().all(is_of_name) {
+        noted
+    } else {
+        rules.add_if(noted.contains(' '), Rule::NameSpaces);
+        rules.add_if(noted.chars().any(|c| c != ' ' && !is_of_name(c)), Rule::NameSigns);
+        Cow::Owned(noted.chars().filter(|c| is_of_name(*c)).collect())
+    };
+    let bare = without_titles(&letters, rules);
+    let characters = bare.chars().count();
+    if characters < 2 || (bare.len() < letters.len() && COMPOUND.contains(&bare)) {
+        return Err(Invalid("a family name alone"));
+    }
+    if bare.bytes().any(|b| b.is_ascii_alphabetic()) || bare.starts_with('·') || bare.ends_with('·') || characters > 20 {
+        return Err(INCOMPLETE);
+    }
+    let length = bare.len();
+    Ok(shortened(letters, 0, length))
+}
+
+fn latin<'t>(noted: Cow<'t, str>, rules: &mut Rules) -> Result<Cow<'t, str>, Invalid> {
+    let edge = ['*', '.', ' '];
+    let start = noted.len() - noted.trim_start_matches(edge).len();
+    let name = noted.trim_matches(edge);
+    rules.add_if(name.len() < noted.len(), Rule::NameSigns);
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphabetic() || matches!(c, '-' | '\'' | '.'));
+    let good = name.contains(' ') && name.split(' ').all(is_part) && (2..=40).contains(&name.chars().count());
+    let length = name.len();
+    if good { Ok(shortened(noted, start, length)) } else { Err(INCOMPLETE) }
+}
+
+/// A part of a text, borrowed where the text is.
+fn shortened(text: Cow<'_, str>, start: usize, length: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[start..start + length]),
+        Cow::Owned(mut text) => {
+            text.drain(..start);
+            text.truncate(length);
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// Whether two full names may be one person's: equal, or the same family name and at most one character different.
@@ -70,19 +120,43 @@ fn edits_at_most_one(a: &[char], b: &[char]) -> bool {
     swapped || long.len() - head - tail <= 1
 }
 
-fn strip_notes(text: &str) -> String {
-    let mut out = String::new();
-    let mut depth = 0usize;
+/// Without titles, of which there may be several: 王总经理 is 王.
+fn without_titles<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
+    let mut bare = text;
+    while let Some(shorter) = TITLES.iter().find_map(|title| bare.strip_suffix(title)) {
+        rules.add(Rule::NameTitle);
+        bare = shorter;
+    }
+    bare
+}
+
+/// Without what stands in brackets, and with one kind of dot.
+fn without_notes<'t>(text: Cow<'t, str>, rules: &mut Rules) -> Cow<'t, str> {
+    if !text.contains(['(', '[', '【', '（', ')', ']', '】', '）', '•', '・', '‧']) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut depth = 0_usize;
     for c in text.chars() {
         match c {
             '(' | '[' | '【' | '（' => depth += 1,
             ')' | ']' | '】' | '）' => depth = depth.saturating_sub(1),
-            '•' | '・' | '‧' if depth == 0 => out.push('·'),
-            c if depth == 0 => out.push(c),
+            '•' | '・' | '‧' if depth == 0 => {
+                rules.add(Rule::NameMiddleDot);
+                out.push('·');
+                continue;
+            }
+            c if depth == 0 => {
+                out.push(c);
+                continue;
+            }
             _ => {}
         }
+        rules.add(Rule::NameNote);
     }
-    out.trim().to_owned()
+    out.truncate(out.trim_end().len());
+    out.drain(..out.len() - out.trim_start().len());
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -105,14 +179,16 @@ mod tests {
             ("刘老师", ""),
             ("tb230893_23", ""),
             ("欧阳女士", ""),
+            ("王总经理", ""),
             ("李", ""),
             ("Mary Lee", "Mary Lee"),
             ("", ""),
         ] {
             assert_eq!(full(raw).unwrap_or_default(), want, "{raw}");
         }
-        assert_eq!(family("王女士").as_deref(), Some("王"));
-        assert_eq!(family("王小明"), None);
+        for (raw, want) in [("王女士", Some("王")), ("王总经理", Some("王")), ("王小明", None), ("先生", None)] {
+            assert_eq!(family(raw).value.as_ref().map(Pii::expose), want, "{raw}");
+        }
     }
 
     #[test]
@@ -135,8 +211,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cleaned_name_is_clean(raw in "\\PC{0,24}") {
-            if let Ok(once) = full(&raw) { prop_assert_eq!(full(&once), Ok(once)); }
+        fn a_clean_name_stays(raw in "\\PC{0,24}|[ (王李欧阳小明总•*]{0,5}(先生|经理|主任|\\(VIP\\)){0,3} ?|[*. ]?[A-Z][a-z]{1,4}[ .]{1,2}[A-Z][a-z]{0,4}[.*]?") {
+            let once = clean(&raw);
+            if let Some(name) = &once.value {
+                prop_assert_eq!(once.rules.is_empty(), name.expose() == raw, "{} {:?}", name.expose(), once.rules);
+                prop_assert_eq!(clean(name.expose()), Cleaned { value: Some(name.clone()), rules: Rules::NONE });
+                prop_assert!((2..=40).contains(&name.expose().chars().count()));
+            }
+            if let Some(family) = family(&raw).value {
+                prop_assert!((1..=2).contains(&family.expose().chars().count()) && family.expose().chars().all(is_han));
+            }
         }
 
         #[test]

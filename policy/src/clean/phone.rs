@@ -1,18 +1,17 @@
 //! Telephone cells: mobile numbers, landlines, and the many things that are neither.
+//!
+//! Whether a segment is assigned is judged here, where a tenant's [`Reference`] is at hand. A value of the kind
+//! [`Phone`] is only of the right shape, so that what was accepted once can be read again wherever it is kept.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::{rows, text::fold};
+use super::{Cleaned, Reference, Rule, Rules, rows, text};
 use crate::field::kinds::{Landline, Phone};
 use crate::kind::{Invalid, Pii};
 
-/// Segments of the numbering plan; the longest prefix wins.
-static SEGMENTS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| rows(include_str!("../../reference/mobile_segments.csv")).collect());
 static AREA_CODES: LazyLock<HashSet<&str>> = LazyLock::new(|| rows(include_str!("../../reference/area_codes.csv")).map(|(code, _)| code).collect());
-
-/// The number that everyone types when a number is required.
-const PLACEHOLDERS: [&str; 3] = ["13800138000", "13888888888", "13912345678"];
 
 /// What a telephone cell turned out to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,53 +34,78 @@ pub enum Cell {
 
 /// Reads a telephone cell. Of two numbers the first counts.
 #[must_use]
-pub fn cell(raw: &str) -> Cell {
-    let folded = fold(raw);
-    let body = strip_label(folded.trim_start_matches('\'').trim());
-    if body.is_empty() || matches!(body, "无" | "没有" | "不详" | "未知" | "-" | "--" | "/" | "N/A" | "n/a" | "null" | "NULL" | "暂无") {
-        return Cell::Empty;
-    }
-    if is_scientific(body) {
-        return Cell::Invalid("in scientific notation: digits are lost; export the column as text");
-    }
-    let first = first_number(body);
-    let starred = first.chars().filter(|c| *c == '*').count();
-    let digits: String = first.chars().filter(char::is_ascii_digit).collect();
-    if (3..=6).contains(&starred) && digits.len() + starred == 11 && digits.starts_with('1') && first.ends_with(|c: char| c.is_ascii_digit()) {
-        return Cell::Masked;
-    }
-    if let Some((number, extension)) = first.rsplit_once(['-', '转']) {
-        let number: String = number.chars().filter(char::is_ascii_digit).collect();
-        if extension.len() == 4 && extension.bytes().all(|b| b.is_ascii_digit()) && number.len() == 11 && number.starts_with('1') {
-            return Cell::Privacy;
+pub fn cell(raw: &str, reference: &Reference) -> Cleaned<Cell> {
+    let mut rules = Rules::NONE;
+    let folded = text::noting(raw, &mut rules);
+    let body = strip_label(text::unquoted(&folded, &mut rules), &mut rules);
+    match read(body, reference, &mut rules) {
+        Ok(value) => {
+            let rules = match value {
+                Cell::Empty if folded.is_empty() => rules,
+                Cell::Empty => Rules::of(Rule::TextNothing),
+                Cell::Masked => Rules::of(Rule::PhoneMasked),
+                Cell::Privacy => Rules::of(Rule::PhonePrivacy),
+                Cell::Placeholder => Rules::of(Rule::PhonePlaceholder),
+                _ => rules,
+            };
+            Cleaned { value, rules }
         }
-    }
-    if first.chars().any(|c| !c.is_ascii_digit() && !matches!(c, ' ' | '-' | '+' | '(' | ')' | '.')) {
-        return Cell::Invalid("holds something other than digits");
-    }
-    if let Ok(number) = Landline::parse(first) {
-        return Cell::Landline(number);
-    }
-    let national = national(&digits_of(first));
-    match judge(&national) {
-        Ok(()) if PLACEHOLDERS.contains(&national.as_str()) => Cell::Placeholder,
-        Ok(()) => Phone::parse(&national).map_or(Cell::Invalid("not a mobile number"), Cell::Mobile),
-        Err(Invalid(why)) => Cell::Invalid(why),
+        Err(Invalid(why)) => Cleaned { value: Cell::Invalid(why), rules: Rules::NONE },
     }
 }
 
-/// A mobile number of 11 digits on an assigned segment. Separators, labels, `+86`, `0086` and `86` are dropped.
+fn read(body: &str, reference: &Reference, rules: &mut Rules) -> Result<Cell, Invalid> {
+    if reference.is_nothing(body) {
+        return Ok(Cell::Empty);
+    }
+    let mut first = body;
+    // Most cells are plain digits.
+    if !body.bytes().all(|b| b.is_ascii_digit()) {
+        if is_scientific(body) {
+            return Err(Invalid("in scientific notation: digits are lost; export the column as text"));
+        }
+        first = first_number(body);
+        rules.add_if(first.len() < body.len(), Rule::PhoneFirstOfTwo);
+        if is_masked(first) {
+            return Ok(Cell::Masked);
+        }
+        if is_privacy(first) {
+            return Ok(Cell::Privacy);
+        }
+        if !first.chars().all(is_of_number) {
+            return Err(Invalid("holds something other than digits"));
+        }
+    }
+    if let Some(number) = area_and_number(first) {
+        note_landline(first, &number, rules);
+        return Landline::parse(&number).map(Cell::Landline);
+    }
+    let digits = digits_of(first);
+    let national = national(&digits);
+    shape(national)?;
+    if !reference.is_person(national) {
+        return Err(Invalid("an unassigned number segment"));
+    }
+    if reference.is_placeholder(national) {
+        return Ok(Cell::Placeholder);
+    }
+    note_mobile(first, national, rules);
+    Phone::parse(national).map(Cell::Mobile)
+}
+
+/// A mobile number of 11 digits. Separators, labels, `+86`, `0086` and `86` are dropped.
 ///
 /// # Errors
 /// Says which rule the number breaks.
 pub fn mobile(raw: &str) -> Result<String, Invalid> {
-    let folded = fold(raw);
-    let body = strip_label(folded.trim_start_matches('\'').trim());
-    if body.chars().any(|c| !c.is_ascii_digit() && !matches!(c, ' ' | '-' | '+' | '(' | ')' | '.')) {
+    let folded = text::fold(raw);
+    let body = strip_label(text::unquoted(&folded, &mut Rules::default()), &mut Rules::default());
+    if !body.chars().all(is_of_number) {
         return Err(Invalid("a mobile number has 11 digits and nothing else"));
     }
-    let national = national(&digits_of(body));
-    judge(&national).map(|()| national)
+    let digits = digits_of(body);
+    let national = national(&digits);
+    shape(national).map(|()| national.to_owned())
 }
 
 /// A landline with a known area code, as `010-62345678`.
@@ -89,22 +113,7 @@ pub fn mobile(raw: &str) -> Result<String, Invalid> {
 /// # Errors
 /// Says which rule the number breaks.
 pub fn landline(raw: &str) -> Result<String, Invalid> {
-    let folded = fold(raw);
-    let digits = digits_of(&folded);
-    let digits = digits.strip_prefix("86").filter(|rest| rest.starts_with('0')).unwrap_or(&digits);
-    if !folded.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '(' | ')' | '+')) {
-        return Err(Invalid("a landline is an area code and 7 or 8 digits"));
-    }
-    for width in [3, 4] {
-        if let Some((area, number)) = digits.split_at_checked(width)
-            && is_area_code(area)
-            && (7..=8).contains(&number.len())
-            && !number.starts_with(['0', '1'])
-        {
-            return Ok(format!("{area}-{number}"));
-        }
-    }
-    Err(Invalid("a landline is a known area code and 7 or 8 digits"))
+    area_and_number(&text::fold(raw)).ok_or(Invalid("a landline is a known area code and 7 or 8 digits"))
 }
 
 /// Whether `area` is a landline area code such as `010`.
@@ -113,30 +122,61 @@ pub fn is_area_code(area: &str) -> bool {
     AREA_CODES.contains(area)
 }
 
-fn judge(national: &str) -> Result<(), Invalid> {
-    let bare = |head: usize| national.len() >= head && national[head..].bytes().all(|b| b == b'0');
-    match national.len() {
-        13 if national.starts_with("10") || national.starts_with("14") => Err(Invalid("13 digits: a machine number")),
-        11 => match segment(national) {
-            Some("mobile" | "mvno" | "data_card") if bare(3) || bare(4) => Err(Invalid("a bare number segment")),
-            Some("mobile" | "mvno" | "data_card") => Ok(()),
-            _ => Err(Invalid("an unassigned number segment")),
-        },
-        0..=8 if national.starts_with('1') => Err(Invalid("a bare number segment")),
+fn area_and_number(text: &str) -> Option<String> {
+    let digits = digits_of(text);
+    let digits = digits.strip_prefix("86").unwrap_or(&digits);
+    if !digits.starts_with('0') || !text.chars().all(|c| c != '.' && is_of_number(c)) {
+        return None;
+    }
+    [3, 4].into_iter().find_map(|width| {
+        let (area, number) = digits.split_at_checked(width)?;
+        let good = (7..=8).contains(&number.len()) && !number.starts_with(['0', '1']) && is_area_code(area);
+        good.then(|| format!("{area}-{number}"))
+    })
+}
+
+fn note_landline(written: &str, number: &str, rules: &mut Rules) {
+    let local = without_country(written, number);
+    rules.add_if(local.len() < written.len(), Rule::PhoneCountryCode);
+    rules.add_if(local != number, if local.bytes().all(|b| b.is_ascii_digit()) { Rule::PhoneAreaCode } else { Rule::PhoneSeparators });
+}
+
+fn note_mobile(written: &str, number: &str, rules: &mut Rules) {
+    let plain = without_decimal(written);
+    rules.add_if(plain.len() < written.len(), Rule::PhoneSpreadsheetDecimal);
+    let local = without_country(plain, number);
+    rules.add_if(local.len() < plain.len(), Rule::PhoneCountryCode);
+    rules.add_if(local != number, Rule::PhoneSeparators);
+}
+
+/// What stands behind the country code, where that is how the number was written.
+fn without_country<'t>(written: &'t str, number: &str) -> &'t str {
+    let code = ["+86", "0086", "86"].iter().find_map(|code| written.strip_prefix(code));
+    let local = code.map_or(written, |rest| rest.trim_start_matches([' ', '-']));
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+    if digits(local) == digits(number) { local } else { written }
+}
+
+/// What a mobile number is by its form alone.
+fn shape(national: &str) -> Result<(), Invalid> {
+    let bare = |head: usize| national[head..].bytes().all(|b| b == b'0');
+    match national.as_bytes() {
+        [b'1', b'0' | b'4', ..] if national.len() == 13 => Err(Invalid("13 digits: a machine number")),
+        [b'1', b'3'..=b'9', ..] if national.len() == 11 && (bare(3) || bare(4)) => Err(Invalid("a bare number segment")),
+        [b'1', b'3'..=b'9', ..] if national.len() == 11 => Ok(()),
+        _ if national.len() == 11 => Err(Invalid("an unassigned number segment")),
+        [b'1', ..] if national.len() <= 8 => Err(Invalid("a bare number segment")),
         _ => Err(Invalid("not 11 digits")),
     }
 }
 
-fn segment(number: &str) -> Option<&'static str> {
-    (3..=5).rev().find_map(|width| SEGMENTS.get(number.get(..width)?).copied())
-}
-
 /// Drops a label such as `Tel:` or 手机：, but never a single letter that may stand for a digit.
-fn strip_label(text: &str) -> &str {
+fn strip_label<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
     let start = text.find(|c: char| c.is_ascii_digit() || matches!(c, '+' | '(')).unwrap_or(0);
-    let label = &text[..start];
-    let is_label = label.chars().count() > 1 && label.chars().all(|c| c.is_alphabetic() || matches!(c, ':' | '.' | ' '));
-    if is_label { &text[start..] } else { text }
+    let (label, number) = text.split_at(start);
+    let is_label = label.chars().nth(1).is_some() && label.chars().all(|c| c.is_alphabetic() || matches!(c, ':' | '.' | ' '));
+    rules.add_if(is_label, Rule::PhoneLabel);
+    if is_label { number } else { text }
 }
 
 fn first_number(text: &str) -> &str {
@@ -144,15 +184,37 @@ fn first_number(text: &str) -> &str {
     text[..cut].trim()
 }
 
-/// The digits of a cell; the `.0` that a spreadsheet adds to a number is not part of it.
-fn digits_of(text: &str) -> String {
-    let text = text.strip_suffix(".0").or_else(|| text.strip_suffix(".00")).unwrap_or(text);
-    text.chars().filter(char::is_ascii_digit).collect()
+const fn is_of_number(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, ' ' | '-' | '+' | '(' | ')' | '.')
+}
+
+/// 11 characters, of which 3 to 6 are stars.
+fn is_masked(text: &str) -> bool {
+    let (starred, digits) = text.bytes().fold((0, 0), |(starred, digits), b| (starred + usize::from(b == b'*'), digits + usize::from(b.is_ascii_digit())));
+    (3..=6).contains(&starred) && digits + starred == 11 && text.bytes().find(u8::is_ascii_digit) == Some(b'1') && text.ends_with(|c: char| c.is_ascii_digit())
+}
+
+/// 11 digits and an extension of 4.
+fn is_privacy(text: &str) -> bool {
+    text.rsplit_once(['-', '转']).is_some_and(|(number, extension)| {
+        let mut digits = number.bytes().filter(u8::is_ascii_digit);
+        extension.len() == 4 && extension.bytes().all(|b| b.is_ascii_digit()) && digits.next() == Some(b'1') && digits.count() == 10
+    })
+}
+
+/// The `.0` that a spreadsheet adds to a number is not part of it.
+fn without_decimal(text: &str) -> &str {
+    text.strip_suffix(".0").or_else(|| text.strip_suffix(".00")).unwrap_or(text)
+}
+
+fn digits_of(text: &str) -> Cow<'_, str> {
+    let text = without_decimal(text);
+    if text.bytes().all(|b| b.is_ascii_digit()) { Cow::Borrowed(text) } else { Cow::Owned(text.chars().filter(char::is_ascii_digit).collect()) }
 }
 
 /// Without the country code, when 11 digits that start with 1 remain.
-fn national(digits: &str) -> String {
-    ["0086", "86"].iter().find_map(|code| digits.strip_prefix(code).filter(|rest| rest.len() == 11 && rest.starts_with('1'))).unwrap_or(digits).to_owned()
+fn national(digits: &str) -> &str {
+    ["0086", "86"].iter().find_map(|code| digits.strip_prefix(code).filter(|rest| rest.len() == 11 && rest.starts_with('1'))).unwrap_or(digits)
 }
 
 fn is_scientific(text: &str) -> bool {
@@ -168,6 +230,10 @@ fn is_scientific(text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn cell(raw: &str) -> Cell {
+        super::cell(raw, Reference::standard()).value
+    }
 
     #[test]
     fn examples() {
@@ -226,6 +292,7 @@ mod tests {
         assert_eq!(cell("025-48634010"), Cell::Landline(Landline::parse("025-48634010").unwrap()));
         assert_eq!(cell("(0755)76360204"), Cell::Landline(Landline::parse("0755-76360204").unwrap()));
         assert!(Phone::parse("13800000000").is_err());
+        assert!(Phone::parse("16012345678").is_ok(), "whether a segment is assigned is not of the kind");
     }
 
     proptest! {
@@ -233,15 +300,22 @@ mod tests {
         #[test]
         fn format_does_not_matter(head in prop::sample::select(vec!["138", "150", "177", "199", "162"]), a in 1000u32..9999, b in 1000u32..9999, before in prop::sample::select(vec!["", "+86", "+86 ", "86", "0086", "'", "电话:", "\u{feff}"]), gap in prop::sample::select(vec!["", " ", "-", "\u{a0}"])) {
             let plain = format!("{head}{a}{b}");
-            prop_assume!(!PLACEHOLDERS.contains(&plain.as_str()));
+            prop_assume!(!Reference::standard().is_placeholder(&plain));
             prop_assert_eq!(cell(&format!("{before}{head}{gap}{a}{gap}{b}")), Cell::Mobile(Phone::parse(&plain).unwrap()));
         }
 
+        /// A number that was read is of its documented shape, and reading it again changes nothing.
         #[test]
-        fn any_text_gets_an_answer(raw in "\\PC{0,40}") {
-            if let Cell::Mobile(phone) = cell(&raw) {
-                prop_assert_eq!(phone.expose().len(), 11);
-            }
+        fn a_clean_number_stays(raw in "\\PC{0,40}|(\\+86|0086|Tel:|')?[01][0-9]{2,3}[ -]?[0-9]{4}[ -]?[0-9]{3,5}(\\.0|/1|-1234)?") {
+            let once = super::cell(&raw, Reference::standard());
+            let (shown, dot) = match &once.value {
+                Cell::Mobile(phone) => (phone.expose(), None),
+                Cell::Landline(landline) => (landline.expose(), landline.expose().find('-')),
+                _ => return Ok(()),
+            };
+            prop_assert_eq!(once.rules.is_empty(), shown == raw, "{} {:?}", shown, once.rules);
+            prop_assert_eq!(super::cell(shown, Reference::standard()), Cleaned { value: once.value.clone(), rules: Rules::NONE });
+            prop_assert!(shown.len() == 11 || dot.is_some_and(|dot| dot == 3 || dot == 4));
         }
     }
 }

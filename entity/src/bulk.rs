@@ -1,0 +1,184 @@
+//! Many rows in few statements.
+//!
+//! PostgreSQL takes one array per column (`unnest`), which spares it parsing thousands of placeholders; SQLite takes
+//! statements of a few fixed lengths, which it prepares once. Arrays of the driver hold no nulls: a value that no column
+//! ever holds stands for null, and the statement turns it back.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ArrayType, ColumnType};
+use sea_orm::{ActiveValue, DbBackend, Iterable, Statement};
+
+use crate::Error;
+use crate::store::{Scope, Tenanted};
+
+/// How many rows a statement holds: few lengths, so that prepared statements are found again.
+const LENGTHS: [usize; 4] = [512, 64, 8, 1];
+
+/// The most rows of one statement of arrays.
+const ARRAY_ROWS: usize = 1_000;
+
+/// What happens to a row whose key is there already.
+pub(crate) enum Existing<'c, C> {
+    /// It is an error.
+    Refuse,
+    /// These columns are overwritten.
+    Overwrite(&'c [C]),
+}
+
+impl Scope {
+    /// Inserts rows, each made this tenant's.
+    pub(crate) async fn insert<A>(&self, rows: Vec<A>) -> Result<(), Error>
+    where
+        A: ActiveModelTrait + Send,
+        A::Entity: Tenanted,
+    {
+        self.put(rows, Existing::Refuse).await
+    }
+
+    /// Inserts rows, each made this tenant's, and says what happens to those that exist.
+    pub(crate) async fn put<A>(&self, rows: Vec<A>, existing: Existing<'_, <A::Entity as EntityTrait>::Column>) -> Result<(), Error>
+    where
+        A: ActiveModelTrait + Send,
+        A::Entity: Tenanted,
+    {
+        self.put_each(rows.into_iter().map(Ok), existing).await
+    }
+
+    /// As [`Scope::put`], with rows that are made while the database is busy with those before them.
+    pub(crate) async fn put_each<A>(
+        &self,
+        rows: impl Iterator<Item = Result<A, Error>>,
+        existing: Existing<'_, <A::Entity as EntityTrait>::Column>,
+    ) -> Result<(), Error>
+    where
+        A: ActiveModelTrait + Send,
+        A::Entity: Tenanted,
+    {
+        let columns: Vec<_> = <<A::Entity as EntityTrait>::Column as Iterable>::iter().collect();
+        let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
+        let most = if postgres { ARRAY_ROWS } else { LENGTHS[0].min(crate::store::BIND_LIMIT / columns.len()) };
+        let mut rows = rows.map(|row| {
+            row.map(|mut row| {
+                row.set(<A::Entity as Tenanted>::TENANT, self.tenant().into());
+                row
+            })
+        });
+        let tail = tail::<A::Entity>(&existing);
+        let mut left: Vec<A> = Vec::new();
+        let mut next = || -> Result<Option<Statement>, Error> {
+            if left.is_empty() {
+                left = rows.by_ref().take(most).collect::<Result<_, _>>()?;
+            }
+            if left.is_empty() {
+                return Ok(None);
+            }
+            if postgres {
+                return Ok(Some(arrays(&columns, &mut std::mem::take(&mut left), &tail)));
+            }
+            let length = LENGTHS.into_iter().find(|length| *length <= left.len()).unwrap_or(1);
+            let rest = left.split_off(length);
+            Ok(Some(listed(&columns, &mut std::mem::replace(&mut left, rest), &tail)))
+        };
+        let mut statement = next()?;
+        while let Some(now) = statement {
+            // Polled first, the statement is on its way while the next is written.
+            let (done, following) = tokio::join!(biased; self.tx().execute_raw(now), async { next() });
+            done?;
+            statement = following?;
+        }
+        Ok(())
+    }
+}
+
+/// What follows the rows.
+fn tail<E: Tenanted>(existing: &Existing<'_, E::Column>) -> String {
+    use sea_orm::{IdenStatic, PrimaryKeyToColumn};
+    let key: Vec<String> = E::PrimaryKey::iter().map(|part| part.into_column().as_str().to_owned()).collect();
+    match existing {
+        Existing::Refuse => String::new(),
+        Existing::Overwrite(columns) => {
+            let set: Vec<String> = columns.iter().map(|column| format!("{0} = excluded.{0}", column.as_str())).collect();
+            format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))
+        }
+    }
+}
+
+fn head<C: ColumnTrait>(columns: &[C]) -> String {
+    let table = columns.first().map(|column| column.entity_name().to_string()).unwrap_or_default();
+    let names: Vec<&str> = columns.iter().map(sea_orm::IdenStatic::as_str).collect();
+    format!("INSERT INTO {table} ({}) ", names.join(", "))
+}
+
+fn taken<A: ActiveModelTrait>(row: &mut A, column: <A::Entity as EntityTrait>::Column) -> Option<Value> {
+    match row.take(column) {
+        ActiveValue::Set(value) | ActiveValue::Unchanged(value) => Some(value).filter(|value| *value != value.as_null()),
+        ActiveValue::NotSet => None,
+    }
+}
+
+/// `VALUES (?, …), …`.
+fn listed<A: ActiveModelTrait>(columns: &[<A::Entity as EntityTrait>::Column], rows: &mut [A], tail: &str) -> Statement {
+    let mut sql = head(columns);
+    let row = format!("({})", vec!["?"; columns.len()].join(", "));
+    sql.push_str("VALUES ");
+    sql.push_str(&vec![row.as_str(); rows.len()].join(", "));
+    sql.push_str(tail);
+    let mut values = Vec::with_capacity(columns.len() * rows.len());
+    for row in rows {
+        for column in columns {
+            values.push(taken(row, *column).unwrap_or(Value::Bytes(None)));
+        }
+    }
+    Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+}
+
+/// `SELECT … FROM unnest($1::uuid[], …)`.
+fn arrays<A: ActiveModelTrait>(columns: &[<A::Entity as EntityTrait>::Column], rows: &mut [A], tail: &str) -> Statement {
+    let mut sql = head(columns);
+    let (mut picked, mut given, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, column) in columns.iter().enumerate() {
+        let Shape { sql: name, array, null, stands } = Shape::of(column.def().get_column_type());
+        picked.push(if column.def().is_null() { format!("NULLIF(c{at}, {null})") } else { format!("c{at}") });
+        given.push(format!("${}::{name}[]", at + 1));
+        let cells = rows.iter_mut().map(|row| taken(row, *column).unwrap_or_else(|| stands.clone())).collect();
+        values.push(Value::Array(array, Some(Box::new(cells))));
+    }
+    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+    sql.extend(["SELECT ", &picked.join(", "), " FROM unnest(", &given.join(", "), ") AS given (", &names.join(", "), ")", tail]);
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
+
+/// How a column travels in an array.
+struct Shape {
+    sql: &'static str,
+    array: ArrayType,
+    /// What stands for null, as SQL.
+    null: &'static str,
+    /// And as a value.
+    stands: Value,
+}
+
+impl Shape {
+    fn of(column: &ColumnType) -> Self {
+        let shape = |sql, array, null, stands| Self { sql, array, null, stands };
+        match column {
+            ColumnType::Uuid => shape("uuid", ArrayType::Uuid, "'00000000-0000-0000-0000-000000000000'", Uuid::nil().into()),
+            ColumnType::SmallInteger => shape("smallint", ArrayType::SmallInt, "-32768", i16::MIN.into()),
+            ColumnType::Integer => shape("integer", ArrayType::Int, "-2147483648", i32::MIN.into()),
+            ColumnType::BigInteger => shape("bigint", ArrayType::BigInt, "-9223372036854775808", i64::MIN.into()),
+            ColumnType::Double => shape("double precision", ArrayType::Double, "'-Infinity'", f64::NEG_INFINITY.into()),
+            ColumnType::Boolean => shape("boolean", ArrayType::Bool, "NULL", false.into()),
+            ColumnType::Date => shape("date", ArrayType::ChronoDate, "'0001-01-01'", NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().into()),
+            ColumnType::TimestampWithTimeZone => shape(
+                "timestamptz",
+                ArrayType::ChronoDateTimeUtc,
+                "'0001-01-01T00:00:00Z'",
+                NaiveDate::from_ymd_opt(1, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).map_or(DateTime::<Utc>::MIN_UTC, |at| at.and_utc()).into(),
+            ),
+            ColumnType::Json | ColumnType::JsonBinary => shape("jsonb", ArrayType::Json, "'null'", serde_json::Value::Null.into()),
+            ColumnType::VarBinary(_) | ColumnType::Binary(_) | ColumnType::Blob => shape("bytea", ArrayType::Bytes, "''", Vec::<u8>::new().into()),
+            _ => shape("text", ArrayType::String, "E'\\x01'", "\u{1}".into()),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Loading: sealed rows, batch by batch, each recognised, linked and accounted for in one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use policy::{Verb, link};
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::{FromQueryResult, IdenStatic, Iterable, QuerySelect};
+
+use super::seal::{Batch, Row, Told};
+use super::{Counts, Import, Tally, keep, row};
+use crate::bulk::Existing;
+use crate::link::{Run, Shared, Touched, Why, settle};
+use crate::record::{Column, Entity};
+use crate::vault::BlindIndex;
+use crate::{Change, Error, Scope, contact, order, ticket};
+use policy::field::kinds::{Email, Phone};
+
+/// What a linking run needs to know, for the batches to come.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not import.
+pub async fn prepare(change: &Change) -> Result<Run, Error> {
+    change.permit(Verb::ImportRun)?;
+    Run::of(change.scope()).await
+}
+
+/// What has been counted behind a batch.
+#[derive(Clone, Debug, Default)]
+pub struct SoFar {
+    /// What became of the rows.
+    pub counts: Counts,
+    /// And what else.
+    pub tally: Tally,
+}
+
+/// Loads a batch in the transaction of `change`. `tally` is what cleaning counted in it. Returns the counts with it.
+///
+/// # Errors
+/// The database refuses, the caller may not import, another process has taken the import over, or the counts of the batch
+/// do not add up: nothing of the batch is kept.
+pub async fn batch(change: &Change, run: &mut Run, import: &Import, batch: Batch, tally: Tally, so_far: &SoFar) -> Result<SoFar, Error> {
+    change.permit(Verb::ImportRun)?;
+    let scope = change.scope();
+    crate::tenant::lock(scope).await?;
+    let mut counts = Counts { read: size(batch.read()), rejected: size(batch.rejects.len()), warnings: tally.warnings.values().sum(), ..Counts::default() };
+    let begun = std::time::Instant::now();
+    let mut load = Load::of(scope, import, batch, &mut counts).await?;
+    load.forget(scope, import).await?;
+    let recognised = begun.elapsed();
+    let touched = load.touched(import);
+    let settled = settle(change, run, touched, Why { kind: "linked", reason: "by the rules, at an import" }).await?;
+    let linked = begun.elapsed();
+    load.store(change, &settled.customers).await?;
+    tracing::debug!(?recognised, ?linked, stored = ?begun.elapsed(), "a batch, from its beginning");
+    if !counts.reconciles() {
+        return Err(Error::Invalid("the counts of a batch do not add up; nothing of it was loaded".to_owned()));
+    }
+    let mut now = so_far.clone();
+    now.counts.add(&counts);
+    now.tally.add(&tally);
+    now.tally.linked.add(&settled.linked);
+    keep(change, import, &now.counts, &now.tally, "running").await?;
+    change.note("import", import.id.to_string());
+    change.note("counts", serde_json::to_value(counts).unwrap_or_default());
+    Ok(now)
+}
+
+/// A record that is stored already.
+#[derive(FromQueryResult)]
+struct Known {
+    id: Uuid,
+    external_id: String,
+    digest: Vec<u8>,
+    customer_id: Option<Uuid>,
+    held_for: Option<Uuid>,
+    import_id: Uuid,
+    row_number: i32,
+    line: i32,
+    phone_index: Option<BlindIndex<Phone>>,
+    email_index: Option<BlindIndex<Email>>,
+    person_index: Option<Vec<u8>>,
+}
+
+impl Known {
+    fn keys(&self) -> impl Iterator<Item = Shared> {
+        let key = |bytes: Option<&[u8]>| bytes.and_then(|bytes| link::Key::try_from(bytes).ok());
+        [
+            key(self.phone_index.as_ref().map(BlindIndex::bytes)).map(Shared::Phone),
+            key(self.email_index.as_ref().map(BlindIndex::bytes)).map(Shared::Email),
+            key(self.person_index.as_deref()).map(Shared::Person),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// A record to be written, and what is stored of it.
+struct Fresh {
+    row: Row,
+    known: Option<Known>,
+}
+
+/// What a batch writes.
+struct Load {
+    fresh: Vec<Fresh>,
+    fates: Vec<row::ActiveModel>,
+}
+
+impl Load {
+    /// Recognises the rows of a batch.
+    async fn of(scope: &Scope, import: &Import, batch: Batch, counts: &mut Counts) -> Result<Self, Error> {
+        let mut known = known(scope, import, &batch.rows).await?;
+        let mut met = met(scope, import, &known).await?;
+        let mut load = Self { fresh: Vec::with_capacity(batch.rows.len()), fates: batch.rejects };
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for row in batch.rows {
+            let (number, line) = (row.draft.row_number, row.draft.line);
+            if let Some(&at) = places.get(&row.external_id) {
+                let earlier = &mut load.fresh[at];
+                if earlier.row.digest == row.digest {
+                    counts.duplicate += 1;
+                    load.fates.push(import.fate(number, line, "duplicate", Some(earlier.row.id)));
+                } else {
+                    counts.updated += 1;
+                    let (number, line) = (earlier.row.draft.row_number, earlier.row.draft.line);
+                    load.fates.push(import.fate(number, line, "updated", Some(earlier.row.id)));
+                    earlier.row = import.row(row.draft, earlier.row.id)?;
+                }
+                continue;
+            }
+            match known.remove(&row.external_id) {
+                Some(old) if old.digest == row.digest => {
+                    let again = old.import_id == import.id || !met.insert(old.id);
+                    *(if again { &mut counts.duplicate } else { &mut counts.unchanged }) += 1;
+                    load.fates.push(import.fate(number, line, if again { "duplicate" } else { "unchanged" }, Some(old.id)));
+                    known.insert(row.external_id, old);
+                }
+                Some(old) => {
+                    counts.updated += 1;
+                    if old.import_id == import.id {
+                        load.fates.push(import.fate(old.row_number, old.line, "updated", Some(old.id)));
+                    }
+                    places.insert(row.external_id, load.fresh.len());
+                    let row = import.row(row.draft, old.id)?;
+                    load.fresh.push(Fresh { row, known: Some(old) });
+                }
+                None => {
+                    counts.created += 1;
+                    places.insert(row.external_id.clone(), load.fresh.len());
+                    load.fresh.push(Fresh { row, known: None });
+                }
+            }
+        }
+        Ok(load)
+    }
+
+    /// Records that are about to be written anew: what they were is kept for undoing, what they told of goes.
+    async fn forget(&self, scope: &Scope, import: &Import) -> Result<(), Error> {
+        let known: Vec<&Known> = self.fresh.iter().filter_map(|fresh| fresh.known.as_ref()).collect();
+        let replaced: Vec<Uuid> = known.iter().filter(|known| known.import_id != import.id).map(|known| known.id).collect();
+        remember(scope, &replaced, import.id).await?;
+        let rewritten: Vec<Uuid> = known.iter().map(|known| known.id).collect();
+        forget_told(scope, &rewritten).await
+    }
+
+    fn touched(&mut self, import: &Import) -> Touched {
+        let keys = self.fresh.iter().filter_map(|fresh| fresh.known.as_ref()).flat_map(Known::keys).collect();
+        let fresh = self
+            .fresh
+            .iter_mut()
+            .map(|fresh| {
+                let (customer, held) = fresh.known.as_ref().map_or((None, None), |known| (known.customer_id, known.held_for));
+                fresh.row.member(&import.source, customer, held)
+            })
+            .collect();
+        Touched { fresh, keys, ..Touched::default() }
+    }
+
+    async fn store(self, change: &Change, customers: &HashMap<Uuid, Uuid>) -> Result<(), Error> {
+        let scope = change.scope();
+        let (mut new, mut changed) = (Vec::new(), Vec::new());
+        let (mut orders, mut contacts, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
+        for Fresh { row, known } in self.fresh {
+            let customer = Set(customers.get(&row.id).copied());
+            let mut record = row.record;
+            record.customer_id = customer.clone();
+            record.imported_at = Set(change.now());
+            match known {
+                Some(known) => {
+                    record.held_for = Set(known.held_for);
+                    changed.push(record);
+                }
+                None => new.push(record),
+            }
+            match row.told {
+                Told::Nothing => {}
+                Told::Order(told) => orders.push(order::table::ActiveModel { customer_id: customer, ..told }),
+                Told::Contact(told) => contacts.push(contact::table::ActiveModel { customer_id: customer, ..told }),
+                Told::Ticket(told) => tickets.push(ticket::table::ActiveModel { customer_id: customer, ..told }),
+            }
+        }
+        scope.insert(new).await?;
+        let written: Vec<Column> = Column::iter().filter(|column| !matches!(column, Column::TenantId | Column::Id)).collect();
+        scope.put(changed, Existing::Overwrite(&written)).await?;
+        scope.insert(orders).await?;
+        scope.insert(contacts).await?;
+        scope.insert(tickets).await?;
+        scope.insert(self.fates).await
+    }
+}
+
+async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<String, Known>, Error> {
+    let mut known = HashMap::new();
+    let columns = [
+        Column::Id,
+        Column::ExternalId,
+        Column::Digest,
+        Column::CustomerId,
+        Column::HeldFor,
+        Column::ImportId,
+        Column::RowNumber,
+        Column::Line,
+        Column::PhoneIndex,
+        Column::EmailIndex,
+        Column::PersonIndex,
+    ];
+    for chunk in rows.chunks(5_000) {
+        let ids = chunk.iter().map(|row| row.external_id.as_str());
+        let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(Column::ExternalId.is_in(ids));
+        let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
+        known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
+    }
+    Ok(known)
+}
+
+/// Which of these records the import has met before without writing them.
+async fn met(scope: &Scope, import: &Import, known: &HashMap<String, Known>) -> Result<HashSet<Uuid>, Error> {
+    let others: Vec<Uuid> = known.values().filter(|known| known.import_id != import.id).map(|known| known.id).collect();
+    let mut met = HashSet::new();
+    for chunk in others.chunks(5_000) {
+        let select = scope.find::<row::Entity>().filter(row::Column::ImportId.eq(import.id)).filter(row::Column::RecordId.is_in(chunk.iter().copied()));
+        met.extend(select.select_only().column(row::Column::RecordId).into_tuple::<Uuid>().all(scope.tx()).await?);
+    }
+    Ok(met)
+}
+
+/// Columns of a table as SQL.
+pub(super) fn columns<C: Iterable + IdenStatic>() -> String {
+    C::iter().map(|column| column.as_str().to_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// The tables whose rows are kept when an import replaces them: the records, and what they tell of.
+pub(super) fn kept() -> [(&'static str, &'static str, String); 4] {
+    [
+        ("source_record", "id", columns::<Column>()),
+        ("customer_order", "record_id", columns::<order::table::Column>()),
+        ("contact_record", "record_id", columns::<contact::table::Column>()),
+        ("ticket", "record_id", columns::<ticket::table::Column>()),
+    ]
+}
+
+/// Keeps records as they are, as replaced by an import.
+async fn remember(scope: &Scope, records: &[Uuid], import: Uuid) -> Result<(), Error> {
+    for chunk in records.chunks(5_000) {
+        for (table, key, columns) in kept() {
+            let marks = marks(chunk.len(), 3);
+            let sql =
+                format!("INSERT INTO {table}_past ({columns}, replaced_by) SELECT {columns}, $2 FROM {table} WHERE tenant_id = $1 AND {key} IN ({marks})");
+            scope.run(&sql, std::iter::once(import.into()).chain(chunk.iter().map(|id| (*id).into()))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// `$from, …`.
+pub(super) fn marks(count: usize, from: usize) -> String {
+    (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What records tell of goes.
+pub(super) async fn forget_told(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
+    for chunk in records.chunks(5_000) {
+        scope.delete_where::<order::table::Entity>(order::table::Column::RecordId.is_in(chunk.iter().copied())).await?;
+        scope.delete_where::<contact::table::Entity>(contact::table::Column::RecordId.is_in(chunk.iter().copied())).await?;
+        scope.delete_where::<ticket::table::Entity>(ticket::table::Column::RecordId.is_in(chunk.iter().copied())).await?;
+    }
+    Ok(())
+}
+
+fn size(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}

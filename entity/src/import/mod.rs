@@ -1,0 +1,495 @@
+//! Imports: what was read, what became of every row, and whether it adds up. A run goes on in whole batches, so it can be
+//! paused, cut off, resumed and undone.
+
+pub mod load;
+pub mod reject;
+pub mod seal;
+pub mod undo;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use policy::Verb;
+use policy::field::kinds::Raw;
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::guard::Vaulted;
+use crate::link::Linked;
+use crate::source::Source;
+use crate::store::Tenanted;
+use crate::vault::{Keyring, Wrapped};
+use crate::{Change, Error, Scope, Session, source};
+
+pub(crate) mod table {
+    use crate::TenantId;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "import")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub source_id: Uuid,
+        pub file_name: String,
+        pub file_digest: Vec<u8>,
+        pub mapping_version: i32,
+        pub state: String,
+        pub rows_read: i32,
+        pub created: i32,
+        pub updated: i32,
+        pub unchanged: i32,
+        pub duplicate: i32,
+        pub rejected: i32,
+        pub warnings: i32,
+        pub started_at: ChronoDateTimeUtc,
+        pub finished_at: Option<ChronoDateTimeUtc>,
+        pub actor: String,
+        pub header: Option<Json>,
+        pub report: Option<Json>,
+        pub scored: i32,
+        pub runner: Option<String>,
+        pub alive_at: Option<ChronoDateTimeUtc>,
+        pub wanted: Option<String>,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod row {
+    use crate::TenantId;
+    use crate::vault::Sealed;
+    use policy::field::kinds::Raw;
+    use sea_orm::entity::prelude::*;
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "import_row")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub import_id: Uuid,
+        pub row_number: i32,
+        pub line: i32,
+        pub outcome: String,
+        pub reason: Option<String>,
+        pub detail: Option<String>,
+        pub record_id: Option<Uuid>,
+        pub record_key: Option<Vec<u8>>,
+        pub key_epoch: i32,
+        pub raw: Option<Sealed<Raw>>,
+    }
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl Tenanted for table::Entity {
+    const TENANT: table::Column = table::Column::TenantId;
+}
+impl Tenanted for row::Entity {
+    const TENANT: row::Column = row::Column::TenantId;
+}
+impl Vaulted for row::Model {
+    const TABLE: &'static str = "import_row";
+    fn row(&self) -> Uuid {
+        self.id
+    }
+    fn record_key(&self) -> Wrapped<'_> {
+        Wrapped(self.record_key.as_deref())
+    }
+}
+
+/// What became of the rows of a batch or a file. It adds up, or the import fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows behind the header.
+    pub read: i32,
+    /// New source records.
+    pub created: i32,
+    /// Changed source records.
+    pub updated: i32,
+    /// Known and equal.
+    pub unchanged: i32,
+    /// Equal to an earlier row of the same file.
+    pub duplicate: i32,
+    /// Refused with a reason.
+    pub rejected: i32,
+    /// Cells that could not be read; the rows were kept.
+    pub warnings: i32,
+}
+
+impl Counts {
+    /// The reconciliation identity.
+    #[must_use]
+    pub const fn reconciles(&self) -> bool {
+        self.read == self.created + self.updated + self.unchanged + self.duplicate + self.rejected
+    }
+
+    /// Adds another batch.
+    pub const fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.duplicate += other.duplicate;
+        self.rejected += other.rejected;
+        self.warnings += other.warnings;
+    }
+}
+
+/// What else a run counts: how often each reason refused a row, how many cells of each field were filled, and how many
+/// could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Rejected rows by reason.
+    pub reasons: BTreeMap<String, i32>,
+    /// Filled cells by field.
+    pub filled: BTreeMap<String, i32>,
+    /// Unreadable cells by field; their rows were kept.
+    pub warnings: BTreeMap<String, i32>,
+    /// Cells that each cleaning rule changed.
+    pub rules: BTreeMap<String, i32>,
+    /// What linking did.
+    pub linked: Linked,
+}
+
+impl Tally {
+    /// Adds another batch.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in
+            [(&mut self.reasons, &other.reasons), (&mut self.filled, &other.filled), (&mut self.warnings, &other.warnings), (&mut self.rules, &other.rules)]
+        {
+            for (word, times) in theirs {
+                *mine.entry(word.clone()).or_default() += times;
+            }
+        }
+        self.linked.add(&other.linked);
+    }
+}
+
+/// A running import, and what it needs to seal rows away from the database.
+#[derive(Clone)]
+pub struct Import {
+    pub(crate) id: Uuid,
+    pub(crate) source: Source,
+    pub(crate) keys: Arc<Keyring>,
+    runner: String,
+}
+
+impl Import {
+    /// The key.
+    #[must_use]
+    pub const fn id(&self) -> Uuid {
+        self.id
+    }
+}
+
+/// The file of an import.
+pub struct File<'f> {
+    /// Its name.
+    pub name: &'f str,
+    /// SHA-256 of its bytes.
+    pub digest: [u8; 32],
+    /// Its header.
+    pub header: &'f [String],
+}
+
+/// An import that begins, or goes on where it was cut off.
+pub struct Begun {
+    /// The import.
+    pub import: Import,
+    /// What was counted so far.
+    pub counts: Counts,
+    /// And tallied.
+    pub tally: Tally,
+}
+
+/// A row that was refused: where, why, and what to do.
+pub struct Reject {
+    /// Counted from 1 behind the header.
+    pub row_number: i32,
+    /// Line of the file.
+    pub line: i32,
+    /// `invalid_phone`, `mostly_empty` or `not_a_record`.
+    pub reason: &'static str,
+    /// In words; never the value.
+    pub detail: String,
+    /// The row as it came, sealed with the report.
+    pub raw: Raw,
+}
+
+/// An import as its report shows it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The key.
+    pub id: Uuid,
+    /// The source system.
+    pub source: String,
+    /// The file's name.
+    pub file: String,
+    /// `running`, `interrupted`, `paused`, `cancelled`, `done`, `failed`, `undoing` or `undone`.
+    pub state: String,
+    /// Who ran it.
+    pub actor: String,
+    /// The version of the mapping.
+    pub mapping_version: i32,
+    /// What became of its rows.
+    pub counts: Counts,
+    /// What else was counted.
+    pub tally: Tally,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// How long a run may be silent before another may take it over.
+const SILENCE: Duration = Duration::seconds(10);
+
+/// Begins an import of a file, or goes on with one of the same file, source and mapping that was paused or cut off.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not import; [`Error::Invalid`] when the same file is being imported right now.
+pub async fn begin(change: &Change, source: &Source, file: &File<'_>) -> Result<Begun, Error> {
+    change.permit(Verb::ImportRun)?;
+    crate::tenant::lock(change.scope()).await?;
+    let digest = change.keyring().digest("file", &file.digest)?.to_vec();
+    let runner = Uuid::now_v7().to_string();
+    let import = |id: Uuid| Import { id, source: source.clone(), keys: change.keyring_arc(), runner: runner.clone() };
+    change.note("source", source.name.as_str());
+    source::seen(change.scope(), source, &policy::mapping::shape(file.header)).await?;
+    let unfinished = change
+        .scope()
+        .find::<table::Entity>()
+        .filter(table::Column::SourceId.eq(source.id))
+        .filter(table::Column::FileDigest.eq(digest.clone()))
+        .filter(table::Column::MappingVersion.eq(source.mapping_version))
+        .filter(table::Column::State.is_in(["running", "paused"]));
+    if let Some(row) = unfinished.order_by_desc(table::Column::Id).one(change.scope().tx()).await? {
+        if alive(&row, change.now()) {
+            return Err(Error::Invalid(format!(
+                "{}: this file is being imported right now, or its run was cut off less than {} seconds ago; wait, then try again",
+                file.name,
+                SILENCE.num_seconds()
+            )));
+        }
+        change.note("import", row.id.to_string());
+        change.note("resumed_at_row", row.rows_read);
+        let values = vec![
+            (table::Column::State, Expr::value("running")),
+            (table::Column::Runner, Expr::value(runner.as_str())),
+            (table::Column::AliveAt, Expr::value(change.now())),
+            (table::Column::Wanted, Expr::value(None::<String>)),
+        ];
+        change.scope().update_where::<table::Entity>(table::Column::Id.eq(row.id), values).await?;
+        return Ok(Begun { import: import(row.id), counts: counts(&row), tally: tally(&row) });
+    }
+    let id = Uuid::now_v7();
+    change.note("import", id.to_string());
+    let row = table::ActiveModel {
+        id: Set(id),
+        source_id: Set(source.id),
+        file_name: Set(file.name.to_owned()),
+        file_digest: Set(digest),
+        mapping_version: Set(source.mapping_version),
+        state: Set("running".to_owned()),
+        rows_read: Set(0),
+        created: Set(0),
+        updated: Set(0),
+        unchanged: Set(0),
+        duplicate: Set(0),
+        rejected: Set(0),
+        warnings: Set(0),
+        started_at: Set(change.now()),
+        finished_at: Set(None),
+        actor: Set(change.principal().subject().to_owned()),
+        header: Set(Some(json!(file.header))),
+        report: Set(None),
+        scored: Set(0),
+        runner: Set(Some(runner.clone())),
+        alive_at: Set(Some(change.now())),
+        wanted: Set(None),
+        ..Default::default()
+    };
+    change.scope().insert(vec![row]).await?;
+    Ok(Begun { import: import(id), counts: Counts::default(), tally: Tally::default() })
+}
+
+fn alive(row: &table::Model, now: DateTime<Utc>) -> bool {
+    row.state == "running" && row.alive_at.is_some_and(|at| now - at < SILENCE)
+}
+
+/// Writes down how far a run has come. Refuses when another process has taken it over.
+async fn keep(change: &Change, import: &Import, counts: &Counts, tally: &Tally, state: &str) -> Result<(), Error> {
+    let values = [
+        (table::Column::RowsRead, counts.read),
+        (table::Column::Created, counts.created),
+        (table::Column::Updated, counts.updated),
+        (table::Column::Unchanged, counts.unchanged),
+        (table::Column::Duplicate, counts.duplicate),
+        (table::Column::Rejected, counts.rejected),
+        (table::Column::Warnings, counts.warnings),
+    ];
+    let mut values: Vec<_> = values.into_iter().map(|(column, n)| (column, Expr::value(n))).collect();
+    values.push((table::Column::Report, Expr::value(json!(tally))));
+    values.push((table::Column::AliveAt, Expr::value(change.now())));
+    values.push((table::Column::State, Expr::value(state)));
+    if state != "running" {
+        values.push((table::Column::FinishedAt, Expr::value(change.now())));
+    }
+    let mine = table::Column::Id.eq(import.id).and(table::Column::Runner.eq(import.runner.as_str()));
+    if change.scope().update_where::<table::Entity>(mine, values).await? == 1 {
+        return Ok(());
+    }
+    Err(Error::Invalid("another process has taken this import over; it goes on there".to_owned()))
+}
+
+/// Ends a run: `done` when its counts reconcile, else `failed`.
+///
+/// # Errors
+/// The counts do not add up.
+pub async fn finish(change: &Change, import: &Import, counts: &Counts, tally: &Tally) -> Result<(), Error> {
+    change.permit(Verb::ImportRun)?;
+    keep(change, import, counts, tally, if counts.reconciles() { "done" } else { "failed" }).await?;
+    change.note("import", import.id.to_string());
+    change.note("counts", serde_json::to_value(counts).unwrap_or_default());
+    if counts.reconciles() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(format!("import {}: the counts do not add up; nothing after this batch was loaded", import.id)))
+    }
+}
+
+/// Ends a run that cannot go on: what was loaded stays, and adds up.
+///
+/// # Errors
+/// [`Error::Denied`]; the database cannot be reached.
+pub async fn fail(change: &Change, import: &Import, counts: &Counts, tally: &Tally) -> Result<(), Error> {
+    change.permit(Verb::ImportRun)?;
+    change.note("import", import.id.to_string());
+    keep(change, import, counts, tally, "failed").await
+}
+
+/// What a person wants of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Stop behind the batch that runs; importing the file again goes on.
+    Pause,
+    /// Stop for good; what was loaded stays until it is undone.
+    Cancel,
+}
+
+impl Wanted {
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Pause => "paused",
+            Self::Cancel => "cancelled",
+        }
+    }
+}
+
+/// Asks a run to stop. It does so behind its batch; one that was cut off is stopped at once.
+///
+/// # Errors
+/// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] when it does not run.
+pub async fn stop(change: &Change, id: Uuid, wanted: Wanted) -> Result<Report, Error> {
+    change.permit(Verb::ImportRun)?;
+    let scope = change.scope();
+    let row = scope.find::<table::Entity>().filter(table::Column::Id.eq(id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
+    let stoppable = row.state == "running" || (row.state == "paused" && wanted == Wanted::Cancel);
+    if !stoppable {
+        return Err(Error::Invalid(format!("this import is {}; only one that runs can be stopped", row.state)));
+    }
+    let values = if alive(&row, change.now()) {
+        vec![(table::Column::Wanted, Expr::value(wanted.state()))]
+    } else {
+        vec![(table::Column::State, Expr::value(wanted.state())), (table::Column::FinishedAt, Expr::value(change.now()))]
+    };
+    change.note("import", id.to_string());
+    change.note("wanted", wanted.state());
+    scope.update_where::<table::Entity>(table::Column::Id.eq(id), values).await?;
+    report(change, id).await
+}
+
+/// Stops a run if somebody wants it. Returns the state in which it stopped.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn stopped(change: &Change, import: &Import) -> Result<Option<String>, Error> {
+    let scope = change.scope();
+    let row = scope.find::<table::Entity>().filter(table::Column::Id.eq(import.id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
+    let Some(wanted) = row.wanted else { return Ok(None) };
+    let values = vec![(table::Column::State, Expr::value(wanted.as_str())), (table::Column::FinishedAt, Expr::value(change.now()))];
+    scope.update_where::<table::Entity>(table::Column::Id.eq(import.id), values).await?;
+    Ok(Some(wanted))
+}
+
+fn counts(row: &table::Model) -> Counts {
+    Counts {
+        read: row.rows_read,
+        created: row.created,
+        updated: row.updated,
+        unchanged: row.unchanged,
+        duplicate: row.duplicate,
+        rejected: row.rejected,
+        warnings: row.warnings,
+    }
+}
+
+fn tally(row: &table::Model) -> Tally {
+    row.report.clone().and_then(|report| serde_json::from_value(report).ok()).unwrap_or_default()
+}
+
+fn reported(row: &table::Model, sources: &[Source], now: DateTime<Utc>) -> Report {
+    let interrupted = row.state == "running" && !alive(row, now);
+    Report {
+        id: row.id,
+        source: sources.iter().find(|source| source.id == row.source_id).map(|source| source.name.clone()).unwrap_or_default(),
+        file: row.file_name.clone(),
+        state: if interrupted { "interrupted".to_owned() } else { row.state.clone() },
+        actor: row.actor.clone(),
+        mapping_version: row.mapping_version,
+        counts: counts(row),
+        tally: tally(row),
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+    }
+}
+
+/// The tenant's imports, newest first.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not read import reports.
+pub async fn reports(session: &Session, limit: u64) -> Result<Vec<Report>, Error> {
+    session.permit(Verb::ImportRead)?;
+    let scope = session.scope();
+    let sources = source::in_scope(scope).await?;
+    let rows = scope.find::<table::Entity>().order_by_desc(table::Column::Id).limit(limit).all(scope.tx()).await?;
+    Ok(rows.iter().map(|row| reported(row, &sources, session.now())).collect())
+}
+
+/// One import.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not read import reports; [`Error::NotFound`].
+pub async fn report(session: &Session, id: Uuid) -> Result<Report, Error> {
+    session.permit(Verb::ImportRead)?;
+    let scope = session.scope();
+    let sources = source::in_scope(scope).await?;
+    let row = scope.find::<table::Entity>().filter(table::Column::Id.eq(id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
+    Ok(reported(&row, &sources, session.now()))
+}
+
+/// The newest import of each source and file, of those that are not undone.
+pub(crate) async fn standing(scope: &Scope, source: Uuid) -> Result<Option<table::Model>, Error> {
+    let newest = scope.find::<table::Entity>().filter(table::Column::SourceId.eq(source)).filter(table::Column::State.eq("done"));
+    Ok(newest.order_by_desc(table::Column::Id).limit(1).one(scope.tx()).await?)
+}

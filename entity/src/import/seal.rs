@@ -1,0 +1,261 @@
+//! Drafts to sealed rows. Needs keys and no database, so it runs beside it.
+
+use policy::field::kinds::Traits;
+use policy::{Pii, clean, link};
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use serde_json::json;
+
+use super::{Import, Reject, row};
+use crate::guard::Vaulted;
+use crate::link::Member;
+use crate::record::{Detail, Draft, Model, table};
+use crate::vault::{BlindIndex, Keyring, RecordKey, Sealed};
+use crate::{Error, contact, order, ticket};
+
+/// Begins the key of a row to which its source gives no id; a keyed hash of its content follows.
+pub(crate) const UNNAMED: char = '~';
+
+/// A batch, sealed: ready for the database.
+pub struct Batch {
+    pub(super) rows: Vec<Row>,
+    pub(super) rejects: Vec<row::ActiveModel>,
+}
+
+impl Batch {
+    /// How many rows of the file it holds.
+    #[must_use]
+    pub fn read(&self) -> usize {
+        self.rows.len() + self.rejects.len()
+    }
+}
+
+/// A draft, sealed as a record that may yet turn out to be known.
+pub(super) struct Row {
+    pub draft: Draft,
+    pub id: Uuid,
+    pub external_id: String,
+    pub digest: Vec<u8>,
+    pub record: table::ActiveModel,
+    pub told: Told,
+}
+
+/// What a row tells of beside the customer, sealed.
+pub(super) enum Told {
+    Nothing,
+    Order(order::table::ActiveModel),
+    Contact(contact::table::ActiveModel),
+    Ticket(ticket::table::ActiveModel),
+}
+
+impl Import {
+    /// Seals a batch.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn seal(&self, drafts: Vec<Draft>, rejects: Vec<Reject>) -> Result<Batch, Error> {
+        let rows = drafts.into_iter().map(|draft| self.row(draft, Uuid::now_v7())).collect::<Result<_, _>>()?;
+        let rejects = rejects.into_iter().map(|reject| self.reject(reject)).collect::<Result<_, _>>()?;
+        Ok(Batch { rows, rejects })
+    }
+
+    /// Seals a draft as the record `id`.
+    pub(super) fn row(&self, draft: Draft, id: Uuid) -> Result<Row, Error> {
+        let keys = &*self.keys;
+        let (external_id, digest) = self.identity(&draft)?;
+        let (key, wrapped, epoch) = keys.new_record(Model::TABLE, id)?;
+        let (phone, phone_index) = seal_found(keys, &key, draft.phone.as_ref())?;
+        let (email, email_index) = seal_found(keys, &key, draft.email.as_ref())?;
+        let company = draft.company.as_deref().map(clean::company::key);
+        let company_index = company.as_deref().map(|company| keys.index_of(Model::TABLE, "company", company)).transpose()?;
+        let person = company.as_ref().zip(draft.name.as_ref()).map(|(company, name)| format!("{company}\n{}", name.expose()));
+        let person_index = person.map(|person| keys.index_of(Model::TABLE, "person", &person)).transpose()?;
+        let traits = (!draft.traits.is_empty()).then(|| Traits::parse(&json!(draft.traits).to_string()).ok()).flatten();
+        let record = table::ActiveModel {
+            id: Set(id),
+            source_id: Set(self.source.id),
+            external_id: Set(external_id.clone()),
+            import_id: Set(self.id),
+            row_number: Set(draft.row_number),
+            line: Set(draft.line),
+            customer_id: Set(None),
+            digest: Set(digest.clone()),
+            record_key: Set(Some(wrapped)),
+            key_epoch: Set(epoch.cast_signed()),
+            name: Set(seal(&key, draft.name.as_ref())?),
+            family_name: Set(seal(&key, draft.family_name.as_ref())?),
+            phone: Set(phone),
+            phone_index: Set(phone_index),
+            landline: Set(seal(&key, draft.landline.as_ref())?),
+            email: Set(email),
+            email_index: Set(email_index),
+            company: Set(draft.company.clone()),
+            company_index: Set(company_index),
+            address: Set(seal(&key, draft.address.as_ref())?),
+            remarks: Set(seal(&key, draft.remarks.as_ref())?),
+            raw: Set(seal(&key, draft.raw.as_ref())?),
+            industry: Set(draft.industry.clone()),
+            channel: Set(draft.channel),
+            first_follow_up: Set(draft.first_follow_up),
+            status: Set(draft.status),
+            owner_id: Set(draft.owner),
+            amount_fen: Set(draft.amount_fen),
+            occurred_at: Set(draft.occurred_at),
+            source_updated_at: Set(draft.source_updated_at),
+            flags: Set(json!(draft.flags)),
+            tags: Set(json!(draft.tags)),
+            mapping_version: Set(self.source.mapping_version),
+            person_index: Set(person_index),
+            traits: Set(seal(&key, traits.as_ref())?),
+            rules: Set((!draft.rules.is_empty()).then(|| json!(draft.rules))),
+            held_for: Set(None),
+            ..Default::default()
+        };
+        let told = told(keys, id, &draft)?;
+        Ok(Row { draft, id, external_id, digest, record, told })
+    }
+
+    /// What the source calls a row, and the keyed digest of its content as this version of the mapping reads it.
+    fn identity(&self, draft: &Draft) -> Result<(String, Vec<u8>), Error> {
+        let raw = draft.raw.as_ref().map_or("", Pii::expose);
+        let digest = self.keys.digest("row", format!("{}\n{}\n{raw}", self.source.name, self.source.mapping_version).as_bytes())?.to_vec();
+        let external_id = match &draft.external_id {
+            Some(id) => id.clone(),
+            None => format!("{UNNAMED}{}", crate::vault::hex(&self.keys.digest("content", raw.as_bytes())?).as_str()),
+        };
+        Ok((external_id, digest))
+    }
+
+    fn reject(&self, reject: Reject) -> Result<row::ActiveModel, Error> {
+        let mut row = self.fate(reject.row_number, reject.line, "rejected", None);
+        let (key, wrapped, epoch) = self.keys.new_record(row::Model::TABLE, *row.id.as_ref())?;
+        row.reason = Set(Some(reject.reason.to_owned()));
+        row.detail = Set(Some(reject.detail));
+        row.record_key = Set(Some(wrapped));
+        row.key_epoch = Set(epoch.cast_signed());
+        row.raw = Set(Some(key.seal(&reject.raw)?));
+        Ok(row)
+    }
+
+    /// What became of a row that made no record.
+    pub(super) fn fate(&self, row_number: i32, line: i32, outcome: &str, record: Option<Uuid>) -> row::ActiveModel {
+        row::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            import_id: Set(self.id),
+            row_number: Set(row_number),
+            line: Set(line),
+            outcome: Set(outcome.to_owned()),
+            reason: Set(None),
+            detail: Set(None),
+            record_id: Set(record),
+            record_key: Set(None),
+            key_epoch: Set(0),
+            raw: Set(None),
+            ..Default::default()
+        }
+    }
+}
+
+impl Row {
+    /// As linking and survivorship look at it.
+    pub fn member(&mut self, source: &crate::source::Source, customer: Option<Uuid>, held: Option<Uuid>) -> Member {
+        let draft = std::mem::take(&mut self.draft);
+        let key = |bytes: Option<&[u8]>| bytes.and_then(|bytes| link::Key::try_from(bytes).ok());
+        let record = &self.record;
+        Member {
+            id: self.id,
+            customer,
+            link: link::Record {
+                phone: key(record.phone_index.as_ref().as_ref().map(BlindIndex::bytes)),
+                email: key(record.email_index.as_ref().as_ref().map(BlindIndex::bytes)),
+                person: key(record.person_index.as_ref().as_deref()),
+                name: draft.name,
+                family: draft.family_name,
+                held: held.map(|customer| customer.as_u128()),
+            },
+            company_key: key(record.company_index.as_ref().as_deref()),
+            digest: self.digest.clone(),
+            source: source.name.clone(),
+            position: source.position,
+            at: draft.source_updated_at.or(draft.occurred_at),
+            phone: draft.phone,
+            landline: draft.landline,
+            email: draft.email,
+            address: draft.address,
+            remarks: draft.remarks,
+            company: draft.company,
+            industry: draft.industry,
+            channel: draft.channel,
+            first_follow_up: draft.first_follow_up,
+            status: draft.status,
+            owner: draft.owner,
+            tags: draft.tags.into_iter().map(|(category, name)| (category.to_owned(), name)).collect(),
+            traits: draft.traits,
+            traited: source.mapping.columns.iter().any(|column| column.compare.is_some()),
+        }
+    }
+}
+
+fn told(keys: &Keyring, record: Uuid, draft: &Draft) -> Result<Told, Error> {
+    let id = Uuid::now_v7();
+    let number = draft.number.as_deref().unwrap_or_default();
+    Ok(match &draft.detail {
+        Detail::Nothing => Told::Nothing,
+        Detail::Order { items, state } => Told::Order(order::table::ActiveModel {
+            id: Set(id),
+            customer_id: Set(None),
+            record_id: Set(Some(record)),
+            number: Set(number.to_owned()),
+            amount_fen: Set(draft.amount_fen),
+            ordered_at: Set(draft.occurred_at),
+            status: Set(state.clone()),
+            items: Set(items.clone()),
+            ..Default::default()
+        }),
+        Detail::FollowUp { at, by, summary } => {
+            let (key, wrapped, epoch) = keys.new_record(contact::table::Model::TABLE, id)?;
+            Told::Contact(contact::table::ActiveModel {
+                id: Set(id),
+                customer_id: Set(None),
+                record_id: Set(Some(record)),
+                at: Set(*at),
+                channel: Set("first_follow_up".to_owned()),
+                record_key: Set(Some(wrapped)),
+                key_epoch: Set(epoch.cast_signed()),
+                summary: Set(seal(&key, summary.as_ref())?),
+                by_user: Set(*by),
+                result: Set(None),
+                ..Default::default()
+            })
+        }
+        Detail::Ticket { topic, body, state, satisfaction } => {
+            let (key, wrapped, epoch) = keys.new_record(ticket::table::Model::TABLE, id)?;
+            Told::Ticket(ticket::table::ActiveModel {
+                id: Set(id),
+                customer_id: Set(None),
+                record_id: Set(Some(record)),
+                number: Set(number.to_owned()),
+                kind: Set(topic.clone()),
+                opened_at: Set(draft.occurred_at),
+                record_key: Set(Some(wrapped)),
+                key_epoch: Set(epoch.cast_signed()),
+                body: Set(seal(&key, body.as_ref())?),
+                status: Set(state.clone()),
+                satisfaction: Set(*satisfaction),
+                ..Default::default()
+            })
+        }
+    })
+}
+
+fn seal<K: Pii>(key: &RecordKey, value: Option<&K>) -> Result<Option<Sealed<K>>, Error> {
+    Ok(value.map(|value| key.seal(value)).transpose()?)
+}
+
+/// A sealed value and the index by which it is found: both or neither.
+pub(crate) type Found<K> = (Option<Sealed<K>>, Option<BlindIndex<K>>);
+
+/// Seals a value that rows are found by.
+pub(crate) fn seal_found<K: Pii>(keys: &Keyring, key: &RecordKey, value: Option<&K>) -> Result<Found<K>, Error> {
+    Ok(value.map(|value| keys.seal(key, value)).transpose()?.unzip())
+}

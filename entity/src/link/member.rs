@@ -1,0 +1,241 @@
+//! Source records in the clear, in memory, while they are linked and golden values are derived.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use futures_util::TryStreamExt;
+use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks, Traits};
+use policy::{Pii, link};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryOrder, QuerySelect, QueryTrait, Select, StreamTrait};
+use std::collections::HashMap;
+
+use crate::guard::Vaulted;
+use crate::record::{Column, Entity, Model};
+use crate::source::Source;
+use crate::vault::{BlindIndex, Keyring, RecordKey, Sealed, Wrapped};
+use crate::{Error, Scope};
+
+/// A source record as linking and survivorship look at it.
+#[derive(Default)]
+pub(crate) struct Member {
+    pub id: Uuid,
+    /// The customer that it had before.
+    pub customer: Option<Uuid>,
+    pub link: link::Record,
+    pub company_key: Option<link::Key>,
+    /// Keyed digest of its content.
+    pub digest: Vec<u8>,
+    pub source: String,
+    /// How trusted the source is: 0 most.
+    pub position: i32,
+    pub at: Option<DateTime<Utc>>,
+    pub phone: Option<Phone>,
+    pub landline: Option<Landline>,
+    pub email: Option<Email>,
+    pub address: Option<Address>,
+    pub remarks: Option<Remarks>,
+    pub company: Option<String>,
+    pub industry: Option<String>,
+    pub channel: Option<i16>,
+    pub first_follow_up: Option<NaiveDate>,
+    pub status: Option<i16>,
+    pub owner: Option<Uuid>,
+    pub tags: Vec<(String, String)>,
+    /// What is compared beside the standard fields.
+    pub traits: Vec<(String, String)>,
+    /// Whether its source says itself what is compared.
+    pub traited: bool,
+}
+
+/// What may join two records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Shared {
+    Phone(link::Key),
+    Email(link::Key),
+    Person(link::Key),
+}
+
+impl Member {
+    /// The keys by which it may be joined to others.
+    pub fn keys(&self) -> impl Iterator<Item = Shared> {
+        [self.link.phone.map(Shared::Phone), self.link.email.map(Shared::Email), self.link.person.map(Shared::Person)].into_iter().flatten()
+    }
+}
+
+/// The columns that a member is made of.
+#[derive(FromQueryResult)]
+pub(crate) struct Row {
+    id: Uuid,
+    source_id: Uuid,
+    customer_id: Option<Uuid>,
+    held_for: Option<Uuid>,
+    record_key: Option<Vec<u8>>,
+    name: Option<Sealed<Name>>,
+    family_name: Option<Sealed<FamilyName>>,
+    phone: Option<Sealed<Phone>>,
+    phone_index: Option<BlindIndex<Phone>>,
+    landline: Option<Sealed<Landline>>,
+    email: Option<Sealed<Email>>,
+    email_index: Option<BlindIndex<Email>>,
+    person_index: Option<Vec<u8>>,
+    company: Option<String>,
+    company_index: Option<Vec<u8>>,
+    address: Option<Sealed<Address>>,
+    remarks: Option<Sealed<Remarks>>,
+    industry: Option<String>,
+    channel: Option<i16>,
+    first_follow_up: Option<NaiveDate>,
+    status: Option<i16>,
+    owner_id: Option<Uuid>,
+    occurred_at: Option<DateTime<Utc>>,
+    source_updated_at: Option<DateTime<Utc>>,
+    tags: Json,
+    digest: Vec<u8>,
+    traits: Option<Sealed<Traits>>,
+}
+
+const COLUMNS: [Column; 27] = [
+    Column::Id,
+    Column::SourceId,
+    Column::CustomerId,
+    Column::HeldFor,
+    Column::RecordKey,
+    Column::Name,
+    Column::FamilyName,
+    Column::Phone,
+    Column::PhoneIndex,
+    Column::Landline,
+    Column::Email,
+    Column::EmailIndex,
+    Column::PersonIndex,
+    Column::Company,
+    Column::CompanyIndex,
+    Column::Address,
+    Column::Remarks,
+    Column::Industry,
+    Column::Channel,
+    Column::FirstFollowUp,
+    Column::Status,
+    Column::OwnerId,
+    Column::OccurredAt,
+    Column::SourceUpdatedAt,
+    Column::Tags,
+    Column::Digest,
+    Column::Traits,
+];
+
+/// The most keys of one statement.
+const CHUNK: usize = 5_000;
+
+/// Reads members of the tenant: those that share a key, or those of some customers.
+pub(crate) struct Reader<'r> {
+    pub scope: &'r Scope,
+    pub keys: &'r Keyring,
+    pub sources: &'r HashMap<Uuid, Source>,
+}
+
+impl Reader<'_> {
+    /// Which records share one of these keys, and whose they are.
+    pub async fn sharing(&self, keys: &[Shared]) -> Result<Vec<(Uuid, Option<Uuid>)>, Error> {
+        let (mut phones, mut emails, mut persons) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                Shared::Phone(key) => phones.push(key.to_vec()),
+                Shared::Email(key) => emails.push(key.to_vec()),
+                Shared::Person(key) => persons.push(key.to_vec()),
+            }
+        }
+        let mut found = Vec::new();
+        for (column, keys) in [(Column::PhoneIndex, phones), (Column::EmailIndex, emails), (Column::PersonIndex, persons)] {
+            for chunk in keys.chunks(CHUNK) {
+                let select = self.scope.find::<Entity>().filter(column.is_in(chunk.iter().cloned())).select_only().columns([Column::Id, Column::CustomerId]);
+                found.extend(select.into_tuple::<(Uuid, Option<Uuid>)>().all(self.scope.tx()).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Those of these customers.
+    pub async fn of(&self, customers: &[Uuid]) -> Result<Vec<Member>, Error> {
+        self.by(Column::CustomerId, customers).await
+    }
+
+    /// These.
+    pub async fn these(&self, records: &[Uuid]) -> Result<Vec<Member>, Error> {
+        self.by(Column::Id, records).await
+    }
+
+    /// Those of an import behind a row, in order.
+    pub async fn behind(&self, import: Uuid, row: i32, limit: u64) -> Result<Vec<(i32, Member)>, Error> {
+        let select = self.scope.find::<Entity>().filter(Column::ImportId.eq(import)).filter(Column::RowNumber.gt(row));
+        let select = select.order_by_asc(Column::RowNumber).limit(limit).select_only().columns([Column::Id, Column::RowNumber]);
+        let rows: HashMap<Uuid, i32> = select.into_tuple::<(Uuid, i32)>().all(self.scope.tx()).await?.into_iter().collect();
+        let ids: Vec<Uuid> = rows.keys().copied().collect();
+        Ok(self.these(&ids).await?.into_iter().filter_map(|member| Some((*rows.get(&member.id)?, member))).collect())
+    }
+
+    /// A sample that does not depend on the order in which records came: those of the least digests.
+    pub async fn sample(&self, size: u64) -> Result<Vec<Member>, Error> {
+        self.read(self.scope.find::<Entity>().order_by_asc(Column::Digest).limit(size)).await
+    }
+
+    async fn by(&self, column: Column, ids: &[Uuid]) -> Result<Vec<Member>, Error> {
+        let mut members = Vec::new();
+        for chunk in ids.chunks(CHUNK) {
+            members.extend(self.read(self.scope.find::<Entity>().filter(column.is_in(chunk.iter().copied()))).await?);
+        }
+        Ok(members)
+    }
+
+    async fn read(&self, select: Select<Entity>) -> Result<Vec<Member>, Error> {
+        // Opened row by row, while the database looks for the next.
+        let tx = self.scope.tx();
+        let mut rows = tx.stream_raw(select.select_only().columns(COLUMNS).build(ConnectionTrait::get_database_backend(tx))).await?;
+        let mut members = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            members.push(self.open(Row::from_query_result(&row, "")?)?);
+        }
+        Ok(members)
+    }
+
+    fn open(&self, row: Row) -> Result<Member, Error> {
+        let key = self.keys.record(Model::TABLE, row.id, Wrapped(row.record_key.as_deref()))?;
+        let source = self.sources.get(&row.source_id);
+        let index = |bytes: Option<&[u8]>| bytes.and_then(|bytes| link::Key::try_from(bytes).ok());
+        Ok(Member {
+            id: row.id,
+            customer: row.customer_id,
+            link: link::Record {
+                phone: index(row.phone_index.as_ref().map(BlindIndex::bytes)),
+                email: index(row.email_index.as_ref().map(BlindIndex::bytes)),
+                person: index(row.person_index.as_deref()),
+                name: cell(&key, row.name.as_ref())?,
+                family: cell(&key, row.family_name.as_ref())?,
+                held: row.held_for.map(|customer| customer.as_u128()),
+            },
+            company_key: index(row.company_index.as_deref()),
+            digest: row.digest,
+            source: source.map(|source| source.name.clone()).unwrap_or_default(),
+            position: source.map_or(i32::MAX, |source| source.position),
+            at: row.source_updated_at.or(row.occurred_at),
+            phone: cell(&key, row.phone.as_ref())?,
+            landline: cell(&key, row.landline.as_ref())?,
+            email: cell(&key, row.email.as_ref())?,
+            address: cell(&key, row.address.as_ref())?,
+            remarks: cell(&key, row.remarks.as_ref())?,
+            company: row.company,
+            industry: row.industry,
+            channel: row.channel,
+            first_follow_up: row.first_follow_up,
+            status: row.status,
+            owner: row.owner_id,
+            tags: serde_json::from_value(row.tags).unwrap_or_default(),
+            traits: cell(&key, row.traits.as_ref())?.and_then(|traits| serde_json::from_str(traits.expose()).ok()).unwrap_or_default(),
+            traited: source.is_some_and(|source| source.mapping.columns.iter().any(|column| column.compare.is_some())),
+        })
+    }
+}
+
+/// Opens a cell.
+pub(crate) fn cell<K: Pii>(key: &RecordKey, sealed: Option<&Sealed<K>>) -> Result<Option<K>, Error> {
+    Ok(sealed.map(|sealed| key.open(sealed)).transpose()?.and_then(|clear| K::parse(&clear).ok()))
+}

@@ -1,0 +1,286 @@
+//! Linking: source records into customers, and customers' golden values from their records.
+//!
+//! [`settle`] looks at the records that came, changed or went, and at all that could be joined to them: those that share a
+//! key with them, the records of the customers these belong to, and whoever shares a key with those. What it decides is
+//! what clustering all records of the tenant would decide, so neither the order of the files nor their cutting into batches
+//! matters. A cluster keeps the customer that most of its records had; ids are stable, and a customer whose records all
+//! went to another redirects there.
+
+mod company;
+pub(crate) mod member;
+pub(crate) mod number;
+pub mod probable;
+mod write;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use policy::link::{self, Key};
+use sea_orm::entity::prelude::*;
+
+pub(crate) use member::{Member, Reader, Shared};
+
+use crate::people::{self, Person};
+use crate::source::{self, Source};
+use crate::{Change, Error, Scope, pair, pin};
+
+/// What linking did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Linked {
+    /// Customers that are new.
+    pub created: i32,
+    /// Customers whose golden values changed.
+    pub updated: i32,
+    /// Customers that went up in others.
+    pub merged: i32,
+}
+
+impl Linked {
+    /// Adds what another batch did.
+    pub const fn add(&mut self, other: &Self) {
+        self.created += other.created;
+        self.updated += other.updated;
+        self.merged += other.merged;
+    }
+}
+
+/// What one batch after the other needs to know, read once.
+pub struct Run {
+    pub(crate) sources: HashMap<Uuid, Source>,
+    pub(crate) people: HashMap<Uuid, Person>,
+    pub(crate) survivorship: policy::survivorship::Survivorship,
+    /// Keys that so many names share that they never link again.
+    spent: HashSet<Key>,
+    /// Whether a person or the second pass has joined records of this tenant.
+    joined: bool,
+    /// Whether values are pinned by hand.
+    pinned: bool,
+}
+
+impl Run {
+    pub(crate) async fn of(scope: &Scope) -> Result<Self, Error> {
+        Ok(Self {
+            sources: source::in_scope(scope).await?.into_iter().map(|source| (source.id, source)).collect(),
+            people: people::everybody(scope).await?,
+            survivorship: crate::setting::survivorship(scope).await?,
+            spent: HashSet::new(),
+            joined: pair::any_joined(scope).await?,
+            pinned: pin::any(scope).await?,
+        })
+    }
+}
+
+/// What came, changed or went.
+#[derive(Default)]
+pub(crate) struct Touched {
+    /// Records that are about to be written.
+    pub fresh: Vec<Member>,
+    /// What joined records that changed or went.
+    pub keys: Vec<Shared>,
+    /// Customers that lost records, or are to be derived anew.
+    pub customers: Vec<Uuid>,
+    /// Companies of records that went, with what was said of them before.
+    pub industries: Vec<(Key, Option<String>)>,
+}
+
+/// What was settled.
+pub(crate) struct Settled {
+    /// The customer of each fresh record.
+    pub customers: HashMap<Uuid, Uuid>,
+    pub linked: Linked,
+}
+
+/// Why customers came to be joined, as the merge journal tells it.
+#[derive(Clone, Copy)]
+pub(crate) struct Why<'w> {
+    pub kind: &'static str,
+    pub reason: &'w str,
+}
+
+/// Links what was touched and derives the customers that it concerns. Whoever calls holds the tenant's row.
+pub(crate) async fn settle(change: &Change, run: &mut Run, touched: Touched, why: Why<'_>) -> Result<Settled, Error> {
+    let scope = change.scope();
+    let begun = std::time::Instant::now();
+    let mut around = Around::of(change, run, touched).await?;
+    let asked = begun.elapsed();
+    let (clusters, spent) = around.gather(run).await?;
+    tracing::debug!(?asked, gathered = ?begun.elapsed(), members = around.members.len(), "around a batch");
+    run.spent.extend(spent);
+    let Around { members, affected, fresh, refresh, .. } = around;
+    let members: Vec<Member> = members.into_values().collect();
+    let kept = assign(&members, &clusters);
+
+    let held = write::Held { members: &members, clusters: &clusters, kept: &kept, fresh: &fresh, affected: &affected, refresh: &refresh };
+    let (linked, assigned) = write::customers(change, run, &held, why).await?;
+    let points: Vec<(Uuid, Uuid)> = members
+        .iter()
+        .zip(&assigned)
+        .filter_map(|(member, id)| (*id).filter(|id| !fresh.contains(&member.id) && member.customer != Some(*id)).map(|id| (member.id, id)))
+        .collect();
+    scope.point("source_record", "id", &points).await?;
+    for table in ["customer_order", "contact_record", "ticket"] {
+        scope.point(table, "record_id", &points).await?;
+    }
+    let customers = members.iter().zip(&assigned).filter_map(|(member, id)| Some((member.id, (*id)?))).filter(|(id, _)| fresh.contains(id)).collect();
+    Ok(Settled { customers, linked })
+}
+
+/// What was touched, and what stands around it.
+struct Around<'c> {
+    change: &'c Change,
+    /// Ordered by id, so that positions follow from the records alone.
+    members: BTreeMap<Uuid, Member>,
+    asked: HashSet<Shared>,
+    /// Customers whose records are all here.
+    affected: HashSet<Uuid>,
+    loaded: HashSet<Uuid>,
+    fresh: HashSet<Uuid>,
+    /// Customers to derive even though their records did not change.
+    refresh: HashSet<Uuid>,
+}
+
+impl<'c> Around<'c> {
+    async fn of(change: &'c Change, run: &Run, touched: Touched) -> Result<Self, Error> {
+        let fresh: HashSet<Uuid> = touched.fresh.iter().map(|member| member.id).collect();
+        let changed = industries(change.scope(), &touched, &fresh).await?;
+        let mut refresh: HashSet<Uuid> = touched.customers.iter().copied().collect();
+        refresh.extend(company::without_industry(change.scope(), &changed).await?);
+        let mut affected: HashSet<Uuid> = refresh.clone();
+        affected.extend(touched.fresh.iter().filter_map(|member| member.customer));
+        let mut keys = touched.keys;
+        keys.extend(touched.fresh.iter().flat_map(Member::keys));
+        let members = touched.fresh.into_iter().map(|member| (member.id, member)).collect();
+        let mut around = Self { change, members, asked: HashSet::new(), affected, loaded: HashSet::new(), fresh, refresh };
+        let near = around.ask(run, keys).await?;
+        around.affected.extend(near.iter().filter_map(|(_, customer)| *customer));
+        Ok(around)
+    }
+
+    fn reader<'r>(&'r self, run: &'r Run) -> Reader<'r> {
+        Reader { scope: self.change.scope(), keys: self.change.keyring(), sources: &run.sources }
+    }
+
+    /// Which records share keys that were not asked about yet, and whose they are.
+    async fn ask(&mut self, run: &Run, keys: impl IntoIterator<Item = Shared>) -> Result<Vec<(Uuid, Option<Uuid>)>, Error> {
+        let spent = |shared: &Shared| matches!(shared, Shared::Phone(key) | Shared::Email(key) if run.spent.contains(key));
+        let keys: Vec<Shared> = keys.into_iter().filter(|key| !spent(key) && self.asked.insert(*key)).collect();
+        self.reader(run).sharing(&keys).await
+    }
+
+    fn take_up(&mut self, found: Vec<Member>) {
+        for member in found {
+            self.members.entry(member.id).or_insert(member);
+        }
+    }
+
+    /// Takes up all that could matter, and clusters it.
+    async fn gather(&mut self, run: &Run) -> Result<(Vec<Vec<usize>>, HashSet<Key>), Error> {
+        loop {
+            let missing: Vec<Uuid> = self.affected.difference(&self.loaded).copied().collect();
+            self.loaded.extend(&missing);
+            let found = self.reader(run).of(&missing).await?;
+            self.take_up(found);
+            let keys: Vec<Shared> = self.core().flat_map(Member::keys).collect();
+            let rim: Vec<Uuid> = self.ask(run, keys).await?.into_iter().map(|(id, _)| id).filter(|id| !self.members.contains_key(id)).collect();
+            let found = self.reader(run).these(&rim).await?;
+            self.take_up(found);
+            let sure = if run.joined { self.sure(run).await? } else { Vec::new() };
+            let (clusters, spent) = self.cluster(run, &sure);
+            let members: Vec<&Member> = self.members.values().collect();
+            let mine: Vec<Vec<usize>> = clusters.into_iter().filter(|cluster| cluster.iter().any(|&i| self.is_core(members[i]))).collect();
+            let joined = mine.iter().flatten().filter_map(|&i| members[i].customer);
+            let more: Vec<Uuid> = joined.chain(self.held_for()).filter(|id| !self.affected.contains(id)).collect();
+            if more.is_empty() {
+                return Ok((mine, spent));
+            }
+            self.affected.extend(more);
+        }
+    }
+
+    fn is_core(&self, member: &Member) -> bool {
+        self.fresh.contains(&member.id) || member.customer.is_some_and(|id| self.affected.contains(&id))
+    }
+
+    fn core(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| self.is_core(member))
+    }
+
+    /// Customers for whom records here are held.
+    fn held_for(&self) -> impl Iterator<Item = Uuid> {
+        self.core().filter_map(|member| member.link.held.map(Uuid::from_u128))
+    }
+
+    /// Pairs that the second pass joined.
+    async fn sure(&mut self, run: &Run) -> Result<Vec<(Uuid, Uuid)>, Error> {
+        let mut sure = Vec::new();
+        let mut asked: HashSet<Uuid> = HashSet::new();
+        loop {
+            let core: Vec<Uuid> = self.core().map(|member| member.id).filter(|id| asked.insert(*id)).collect();
+            if core.is_empty() {
+                return Ok(sure);
+            }
+            let pairs = pair::joined(self.change.scope(), &core).await?;
+            let ends: HashSet<Uuid> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
+            let absent: Vec<Uuid> = ends.into_iter().filter(|id| !self.members.contains_key(id)).collect();
+            let found = self.reader(run).these(&absent).await?;
+            self.take_up(found);
+            sure.extend(pairs);
+        }
+    }
+
+    fn cluster(&self, run: &Run, sure: &[(Uuid, Uuid)]) -> (Vec<Vec<usize>>, HashSet<Key>) {
+        let places: HashMap<Uuid, usize> = if sure.is_empty() { HashMap::new() } else { self.members.keys().enumerate().map(|(i, id)| (*id, i)).collect() };
+        let sure: Vec<(usize, usize)> = sure.iter().filter_map(|(a, b)| Some((*places.get(a)?, *places.get(b)?))).collect();
+        let unspent = |key: Option<Key>| key.filter(|key| !run.spent.contains(key));
+        let records: Vec<link::Record> = self
+            .members
+            .values()
+            .map(|member| link::Record { phone: unspent(member.link.phone), email: unspent(member.link.email), ..member.link.clone() })
+            .collect();
+        let found = link::cluster(&records, &sure);
+        let mut clusters: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (i, root) in found.roots.into_iter().enumerate() {
+            clusters.entry(root).or_default().push(i);
+        }
+        (clusters.into_values().collect(), found.spent)
+    }
+}
+
+/// Companies of which another industry is said most often than before.
+async fn industries(scope: &Scope, touched: &Touched, fresh: &HashSet<Uuid>) -> Result<Vec<(Key, Option<String>)>, Error> {
+    let told: HashSet<Key> = touched.fresh.iter().filter(|member| member.industry.is_some()).filter_map(|member| member.company_key).collect();
+    let before = company::Companies::stored(scope, &told, &HashSet::new()).await?;
+    let mut after = company::Companies::stored(scope, &told, fresh).await?;
+    after.hear_all(touched.fresh.iter());
+    let said = |companies: &company::Companies, key: Key| companies.industry(key).map(str::to_owned);
+    let mut changed: Vec<(Key, Option<String>)> =
+        told.into_iter().filter(|key| said(&before, *key) != said(&after, *key)).map(|key| (key, said(&before, key))).collect();
+    changed.extend(touched.industries.iter().cloned());
+    Ok(changed)
+}
+
+/// Which existing customer each cluster keeps: the one that its records are held for, else that most of them had; no
+/// customer goes to two.
+fn assign(members: &[Member], clusters: &[Vec<usize>]) -> Vec<Option<Uuid>> {
+    let mut claims: Vec<(usize, Uuid, usize)> = Vec::new();
+    for (c, cluster) in clusters.iter().enumerate() {
+        let mut had: BTreeMap<Uuid, usize> = BTreeMap::new();
+        for member in cluster.iter().map(|&i| &members[i]) {
+            if let Some(id) = member.customer {
+                *had.entry(id).or_default() += 1;
+            }
+            if let Some(held) = member.link.held {
+                had.insert(Uuid::from_u128(held), usize::MAX / 2);
+            }
+        }
+        claims.extend(had.into_iter().map(|(id, times)| (times, id, c)));
+    }
+    claims.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let mut kept = vec![None; clusters.len()];
+    let mut taken = HashSet::new();
+    for (_, id, c) in claims {
+        if kept[c].is_none() && taken.insert(id) {
+            kept[c] = Some(id);
+        }
+    }
+    kept
+}
