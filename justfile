@@ -19,3 +19,13 @@ generate:
     cargo run --quiet -- schema > docs/schema.graphql
     cargo run --quiet -- dictionary > docs/data-dictionary.md
     cargo run --quiet -- matrix > docs/policy-matrix.md
+
+# how fast files become durable sealed rows, on both databases, against loading them as they are
+bench rows="1000000":
+    cargo build --release -p api -p tests --bins
+    cargo run --release -p tests --bin bench -- {{rows}}
+
+# how well the second pass finds duplicates in a file of which a column knows the truth: just match febrl3.csv true_id tests/data/febrl.mapping.toml
+match file truth mapping:
+    cargo build --release -p api -p tests --bins
+    cargo run --release -p tests --bin matching -- {{file}} {{truth}} {{mapping}}

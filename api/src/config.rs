@@ -51,6 +51,8 @@ pub enum Profile {
 pub struct Limits {
     /// Bytes of a request body.
     pub body: usize,
+    /// Bytes of an uploaded file, which is held in memory.
+    pub upload: usize,
     /// Tokens of a document.
     pub tokens: usize,
     /// Nesting of a document, fragments expanded.
@@ -77,6 +79,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 256 * 1024,
+            upload: 64 * 1024 * 1024,
             tokens: 2_000,
             depth: 15,
             aliases: 30,

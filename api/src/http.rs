@@ -22,7 +22,7 @@ use crate::config::{Config, Limits};
 use crate::error::{self, Stop};
 use crate::graphql::mutation::Refused;
 use crate::graphql::{self, Schema};
-use crate::limits;
+use crate::{limits, uploads};
 
 /// What every worker shares.
 pub struct Shared {
@@ -38,8 +38,13 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The house that is served.
+    pub fn house(&self) -> &House {
+        &self.house
+    }
+
     /// The places for requests of one caller. Callers are users and tokens of the tenants, so the map stays small.
-    fn slot(&self, caller: &str) -> Arc<Semaphore> {
+    pub fn slot(&self, caller: &str) -> Arc<Semaphore> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(running.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.limits.concurrency))))
     }
@@ -70,13 +75,15 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         rate: DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)),
         running: Mutex::default(),
     });
-    let body = config.limits.body;
+    let (body, upload) = (config.limits.body, config.limits.upload);
     let factory = move || {
         App::new()
             .app_data(shared.clone())
             .app_data(web::PayloadConfig::new(body))
             .route("/graphql", web::post().to(post))
             .route("/graphql", web::to(not_post))
+            .service(web::resource("/api/v1/imports").app_data(web::PayloadConfig::new(upload)).route(web::post().to(uploads::import)))
+            .route("/api/v1/imports/{id}/rejects.csv", web::get().to(uploads::rejected))
             .route("/healthz", web::get().to(async || HttpResponse::Ok().body("ok\n")))
             .route("/readyz", web::get().to(ready))
     };
@@ -176,7 +183,11 @@ async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web:
     execute(&exchange, &shared, &principal, body).await
 }
 
-async fn admit(http: &HttpRequest, shared: &Shared) -> Result<Principal, NotAdmitted> {
+/// Who asks, and what for.
+///
+/// # Errors
+/// The token or the purpose does not admit, or that cannot be looked up.
+pub async fn admit(http: &HttpRequest, shared: &Shared) -> Result<Principal, NotAdmitted> {
     let text = |name: &str| http.headers().get(name).and_then(|value| value.to_str().ok());
     let address = http.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
     let purpose = text("X-Purpose").map(str::trim).filter(|purpose| !purpose.is_empty()).map(str::to_owned);

@@ -13,3 +13,4 @@ pub mod home;
 pub mod http;
 pub mod intake;
 pub mod limits;
+mod uploads;

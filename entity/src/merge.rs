@@ -190,7 +190,7 @@ pub async fn merge(change: &Change, winner: Uuid, loser: Uuid, reason: &str) -> 
 }
 
 /// Undoes an entry of the journal: the records that moved then go back to the customer that they came from, which is
-/// itself again; what came later stays where it is. Returns the two.
+/// itself again; what came later goes where the rules say. Returns the two.
 ///
 /// # Errors
 /// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] when it is undone already or nothing of it is left.
@@ -209,7 +209,9 @@ pub async fn unmerge(change: &Change, entry: Uuid) -> Result<(Customer, Customer
     if left == 0 && !moved.is_empty() {
         return Err(Error::Invalid("none of the records that moved then belong to this customer any more".to_owned()));
     }
-    hold(scope, theirs.clone().and(record::Column::Id.is_not_in(moved.clone())).into_condition(), winner.id()).await?;
+    // Keys tell the time: what was there at the merge is kept apart, what came later goes where the rules say.
+    let there = record::Column::HeldFor.is_not_null().or(record::Column::Id.lt(entry));
+    hold(scope, theirs.clone().and(record::Column::Id.is_not_in(moved.clone())).and(there).into_condition(), winner.id()).await?;
     hold(scope, theirs.and(record::Column::Id.is_in(moved)).into_condition(), row.loser_id).await?;
     for table in CARRIED {
         let back: Vec<(Uuid, Uuid)> =

@@ -38,15 +38,24 @@ impl Tenanted for Entity {
 /// From which probability on a pair of records is linked, and from which it is queued for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// At least this probable: linked.
-    pub link: f64,
+    /// At least this probable: linked; 1 links nothing. Where the tenant has set nothing, [`Thresholds::of`] decides.
+    pub link: Option<f64>,
     /// At least this probable: into the duplicates queue.
     pub review: f64,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { link: 0.95, review: 0.5 }
+        Self { link: None, review: 0.5 }
+    }
+}
+
+impl Thresholds {
+    /// From which probability on a pair is linked. Unless the tenant says otherwise, sources that say themselves what is
+    /// compared are linked from 0.95 on; of the others, whose telephone numbers decide, a person decides the rest.
+    #[must_use]
+    pub fn of(&self, compared: bool) -> Option<f64> {
+        self.link.or(compared.then_some(0.95)).filter(|link| *link < 1.0)
     }
 }
 
@@ -94,7 +103,7 @@ pub async fn thresholds(session: &Session) -> Result<Thresholds, Error> {
 /// # Errors
 /// [`Error::Denied`]; [`Error::Invalid`] unless 0 < review ≤ link ≤ 1.
 pub async fn set_thresholds(change: &Change, thresholds: Thresholds) -> Result<(), Error> {
-    let Thresholds { link, review } = thresholds;
+    let (link, review) = (thresholds.link.unwrap_or(1.0), thresholds.review);
     if !(review > 0.0 && review <= link && link <= 1.0) {
         return Err(Error::Invalid("thresholds: 0 < review ≤ link ≤ 1; a link of 1 links nothing by probability".to_owned()));
     }

@@ -167,7 +167,7 @@ async fn an_order_of_several_items_keeps_them_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_cut_off_goes_on_where_it_was() {
     for home in homes().await {
-        let row = |n: usize| format!("{n},欧阳测试,136{:08},,,成交客户,李经理\n", 10_000_000 + n * 37);
+        let row = |n: usize| format!("{},欧阳测试,136{:08},,,成交客户,李经理\n", 100_000 + n, 10_000_000 + n * 37);
         let file: String = std::iter::once(HEADER.to_owned()).chain((1..=12_000).map(row)).collect();
         let whole = import(&home, "globex", "sales", "big.csv", file.as_bytes()).await.unwrap().files[0].clone();
         assert_eq!((whole.counts.read, whole.counts.created), (12_000, 12_000));

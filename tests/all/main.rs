@@ -6,5 +6,6 @@ mod intake;
 mod over_http;
 mod personas;
 mod refused;
+mod steward;
 mod stored;
 mod terminal;

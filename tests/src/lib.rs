@@ -228,6 +228,17 @@ impl Raw {
         self.0.execute_unprepared(sql).await.map(|done| done.rows_affected()).map_err(|error| error.to_string())
     }
 
+    /// Inserts rows of texts in one transaction.
+    pub async fn insert(&self, table: &str, rows: &[Vec<String>]) {
+        use sea_orm::{ConnectionTrait, Statement, TransactionTrait, Value};
+        let row = format!("({})", vec!["?"; rows[0].len()].join(", "));
+        let sql = format!("INSERT INTO {table} VALUES {}", vec![row.as_str(); rows.len()].join(", "));
+        let values = rows.iter().flatten().map(|cell| Value::from(cell.as_str()));
+        let tx = self.0.begin().await.unwrap();
+        tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// The first column of the first row as a number.
     pub async fn number(&self, sql: &str) -> i64 {
         use sea_orm::ConnectionTrait;
@@ -248,6 +259,16 @@ impl Raw {
             self.run(&format!("SELECT set_config('app.tenant', (SELECT id::text FROM tenant WHERE slug = '{slug}'), false)")).await.unwrap();
         }
     }
+}
+
+/// A database of its own on the throw-away PostgreSQL cluster.
+pub async fn database() -> String {
+    postgres::create(None).await
+}
+
+/// Runs a command of psql.
+pub fn psql(url: &str, command: &str) -> bool {
+    postgres::psql(url, command)
 }
 
 /// Copies a directory with what is in it.

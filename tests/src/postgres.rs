@@ -72,6 +72,12 @@ fn run(mut command: Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Runs a command of psql, as this user.
+pub fn psql(url: &str, command: &str) -> bool {
+    let bin = PROGRAMS.as_ref().unwrap();
+    Command::new(bin.join("psql")).args([url, "-qc", command]).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 /// Makes a database owned by a plain user, perhaps as a copy of another, and returns its URL.
 pub async fn create(template: Option<&str>) -> String {
     let cluster = tokio::task::spawn_blocking(|| &*CLUSTER).await.unwrap();

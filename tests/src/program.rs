@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 /// The built binary.
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let here = std::env::current_exe().unwrap();
-    let profile = here.parent().unwrap().parent().unwrap().to_owned();
+    // A test stands in `deps`, a program beside it.
+    let dir = here.parent().unwrap();
+    let profile = if dir.ends_with("deps") { dir.parent().unwrap() } else { dir }.to_owned();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--package", "api", "--bin", "panorama"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     if profile.ends_with("release") {

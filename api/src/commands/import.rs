@@ -120,12 +120,13 @@ pub fn table(tenant: &str, report: &Report) -> String {
             let _ = writeln!(out, "    {state}; importing the file again goes on");
         }
     }
+    let _ = writeln!(out, "  loaded in {:.1} s", report.loading);
     let probable = report.probable;
     if probable.records > 0 {
         let _ = writeln!(
             out,
-            "  {} records compared with those near them: {} pairs linked by probability, {} pairs wait in the duplicates queue",
-            probable.records, probable.joined, probable.queued
+            "  compared in {:.1} s: {} records with those near them; {} pairs linked by probability, {} pairs wait in the duplicates queue",
+            report.comparing, probable.records, probable.joined, probable.queued
         );
     }
     if let Some(plan) = &report.plan {

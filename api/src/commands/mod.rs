@@ -6,6 +6,8 @@ mod rows;
 mod steward;
 mod tenants;
 
+pub use steward::rejects;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

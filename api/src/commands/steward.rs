@@ -336,6 +336,9 @@ impl Imports {
 
 /// The rejected rows in the source's columns, with reason, detail and suggestion. Cells are as clear as the caller may see
 /// them, and defused for spreadsheets.
+///
+/// # Errors
+/// [`entity::Error::Denied`] to whom may not read import reports; [`entity::Error::NotFound`].
 pub async fn rejects(session: &Session, id: Uuid) -> Result<Vec<u8>, entity::Error> {
     let broken = |_| entity::Error::Invalid("the rejects cannot be written".to_owned());
     let mut rejects = reject::of(session, id).await?;

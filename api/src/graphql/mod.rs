@@ -33,6 +33,12 @@ pub fn schema(limits: &Limits) -> Schema {
         .finish()
 }
 
+/// The key in the id of an import.
+#[must_use]
+pub fn import_key(id: &str) -> Option<uuid::Uuid> {
+    id::key(id::Kind::Import, id)
+}
+
 /// The session of this request.
 fn session<'c>(ctx: &Context<'c>) -> &'c Arc<Session> {
     ctx.data_unchecked::<Arc<Session>>()

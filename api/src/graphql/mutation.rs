@@ -201,8 +201,9 @@ impl Mutation {
         payload(ctx, reference::remove(change(ctx), kind.into(), &word).await.map(|()| true))
     }
 
-    /// From which probability on a pair is linked, and from which it is queued; for pairs that are found from now on.
-    async fn set_thresholds(&self, ctx: &Context<'_>, link: f64, review: f64) -> Result<Payload<bool>> {
+    /// From which probability on a pair is linked (1: never; null: from 0.95 on where the sources say what is compared, else
+    /// never), and from which it is queued; for pairs that are found from now on.
+    async fn set_thresholds(&self, ctx: &Context<'_>, link: Option<f64>, review: f64) -> Result<Payload<bool>> {
         payload(ctx, setting::set_thresholds(change(ctx), setting::Thresholds { link, review }).await.map(|()| true))
     }
 
@@ -242,7 +243,7 @@ impl Mutation {
         payload(ctx, done.await.map(alone))
     }
 
-    /// Undoes a merge of the journal. The records that moved then go back; what came later stays. Returns both customers.
+    /// Undoes a merge of the journal. The records that moved then go back; what came later goes where the rules say. Returns both customers.
     async fn undo_merge(&self, ctx: &Context<'_>, id: ID) -> Result<Payload<Vec<Customer>>> {
         let done = async { merge::unmerge(change(ctx), key(Kind::Merge, &id)?).await };
         payload(ctx, done.await.map(|(one, other)| vec![alone(one), alone(other)]))

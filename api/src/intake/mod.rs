@@ -60,6 +60,10 @@ pub struct Report {
     pub files: Vec<Imported>,
     /// What the second pass did: records compared, pairs linked by probability, pairs queued for a person.
     pub probable: Passed,
+    /// Seconds until all rows were durable, sealed and linked by the rules.
+    pub loading: f64,
+    /// Seconds of the second pass.
+    pub comparing: f64,
     /// Of a dry run: the hash of the plan, to which the real run can be bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -119,33 +123,42 @@ pub async fn run(
         Ok::<_, entity::Error>((basis, promised))
     });
     let (basis, promised) = now.await??;
+    let begun = std::time::Instant::now();
     if options.dry_run {
         let rehearsed = Change::rehearse(house, principal, operation("Import.rehearse"), async |change| {
             let mut imported = Vec::new();
             for opened in opened {
                 imported.push(opened.import(&Bracket::One(change), progress).await.map_err(Failed)?);
             }
+            let loading = begun.elapsed();
             let probable = compare(&Bracket::One(change), progress).await.map_err(Failed)?;
-            Ok::<_, Failed>((imported, probable))
+            Ok::<_, Failed>((imported, probable, loading))
         });
-        let (files, probable) = rehearsed.await.map_err(|failed| failed.0)?;
+        let (files, probable, loading) = rehearsed.await.map_err(|failed| failed.0)?;
         let kept = Change::run(house, principal, operation("Import.plan"), async |change| {
             plan::keep(change, basis, outcome(&files, probable)).await.map_err(Failed::from)
         });
         let plan = kept.await.map_err(|failed| failed.0)?;
-        return Ok(Report { files, probable, plan: Some(plan) });
+        return Ok(Report {
+            files,
+            probable,
+            loading: loading.as_secs_f64(),
+            comparing: begun.elapsed().saturating_sub(loading).as_secs_f64(),
+            plan: Some(plan),
+        });
     }
     let (bracket, mut imported) = (Bracket::Each(house, principal), Vec::new());
     for opened in opened {
         imported.push(opened.import(&bracket, progress).await?);
     }
+    let loading = begun.elapsed();
     let probable = compare(&bracket, progress).await?;
     if promised.is_some_and(|promised| promised != outcome(&imported, probable)) {
         return Err(Stop::new(
             "the run came out otherwise than its plan, because something else changed meanwhile; look at the report and undo the import if it is wrong",
         ));
     }
-    Ok(Report { files: imported, probable, plan: None })
+    Ok(Report { files: imported, probable, loading: loading.as_secs_f64(), comparing: begun.elapsed().saturating_sub(loading).as_secs_f64(), plan: None })
 }
 
 /// What a plan promises.
@@ -224,6 +237,7 @@ impl Opened {
     async fn of(house: &House, principal: &Arc<Principal>, file: &File<'_>) -> Result<Self, Stop> {
         let in_file = |problem: String| Stop::new(format!("file {}: {problem}", file.name));
         let known = Session::run(house, principal, operation("Import.prepare"), async |session| {
+            session.permit(policy::Verb::ImportRun)?;
             let source = source::named(&session, file.source).await?;
             Ok::<_, entity::Error>((source, people::by_name(&session).await?, reference::of(&session).await?))
         });

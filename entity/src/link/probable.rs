@@ -20,10 +20,11 @@ use crate::bulk::Existing;
 use crate::import::table as imports;
 use crate::pair::{self, table as pairs};
 use crate::record::{Column, Entity};
+use crate::setting::{self, Thresholds};
 use crate::source::Source;
 use crate::store::Tenanted;
 use crate::vault::{Keyring, Sealed, Wrapped};
-use crate::{Change, Error, Scope, setting};
+use crate::{Change, Error, Scope};
 
 mod block {
     use crate::TenantId;
@@ -225,9 +226,11 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
         return Ok(Some(passed));
     }
     store(change, learned, &found).await?;
-    let sure: Vec<Uuid> = found.iter().filter(|found| found.score.probability >= thresholds.link).flat_map(|found| [found.a, found.b]).collect();
+    let compared = |found: &Found| [found.a, found.b].iter().all(|id| members.get(id).is_some_and(|member| member.traited));
+    let is_sure = |found: &&Found| thresholds.of(compared(found)).is_some_and(|link| found.score.probability >= link);
+    let sure: Vec<Uuid> = found.iter().filter(is_sure).flat_map(|found| [found.a, found.b]).collect();
     if !sure.is_empty() {
-        let (joined, customers) = join(change, run, &sure, thresholds.link).await?;
+        let (joined, customers) = join(change, run, &sure, thresholds).await?;
         passed.joined = joined;
         run.joined |= joined > 0;
         let touched = Touched { customers, ..Touched::default() };
@@ -446,8 +449,9 @@ async fn store(change: &Change, learned: &Learned, found: &[Found]) -> Result<()
 ///
 /// What the rules join counts as one; a wrong pair that would chain two large groups is left to the queue
 /// ([`policy::probabilistic::clusters`]).
-async fn join(change: &Change, run: &Run, records: &[Uuid], threshold: f64) -> Result<(usize, Vec<Uuid>), Error> {
+async fn join(change: &Change, run: &Run, records: &[Uuid], thresholds: Thresholds) -> Result<(usize, Vec<Uuid>), Error> {
     let scope = change.scope();
+    let least = [thresholds.of(true), thresholds.of(false)].into_iter().flatten().fold(1.0, f64::min);
     let reader = Reader { scope, keys: change.keyring(), sources: &run.sources };
     let mut members: BTreeMap<Uuid, Member> = BTreeMap::new();
     let mut all: BTreeMap<Uuid, pairs::Model> = BTreeMap::new();
@@ -466,7 +470,7 @@ async fn join(change: &Change, run: &Run, records: &[Uuid], threshold: f64) -> R
                     pair::STALE,
                 ]));
                 for row in select.all(scope.tx()).await? {
-                    if row.score >= threshold {
+                    if row.score >= least {
                         next.extend([row.record_a, row.record_b].into_iter().filter(|id| !members.contains_key(id)));
                     }
                     all.insert(row.id, row);
@@ -478,8 +482,13 @@ async fn join(change: &Change, run: &Run, records: &[Uuid], threshold: f64) -> R
     let places: HashMap<Uuid, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let rules: Vec<policy::link::Record> = members.values().map(|member| member.link.clone()).collect();
     let units = policy::link::cluster(&rules, &[]).roots;
+    // A pair that may not be linked, however probable, is evidence of nothing.
+    let may = |row: &pairs::Model| {
+        let compared = [row.record_a, row.record_b].iter().all(|id| members.get(id).is_some_and(|member| member.traited));
+        thresholds.of(compared).is_some_and(|link| row.score >= link)
+    };
     let mut best: BTreeMap<(usize, usize), f64> = BTreeMap::new();
-    for row in all.values() {
+    for row in all.values().filter(|row| row.score < least || may(row)) {
         let (Some(a), Some(b)) = (places.get(&row.record_a), places.get(&row.record_b)) else { continue };
         let (a, b) = (units[*a].min(units[*b]), units[*a].max(units[*b]));
         if a != b {
@@ -489,11 +498,11 @@ async fn join(change: &Change, run: &Run, records: &[Uuid], threshold: f64) -> R
     }
     let weight = |probability: f64| (probability / (1.0 - probability).max(1e-12)).log2();
     let links: Vec<Link> = best.into_iter().map(|((a, b), probability)| Link { a, b, probability, weight: weight(probability) }).collect();
-    let joined = clusters(ids.len(), &links, threshold);
+    let joined = clusters(ids.len(), &links, least);
     let (mut linked, mut left) = (Vec::new(), Vec::new());
     for row in all.values() {
         let (Some(a), Some(b)) = (places.get(&row.record_a), places.get(&row.record_b)) else { continue };
-        let together = row.score >= threshold && joined[units[*a]] == joined[units[*b]];
+        let together = may(row) && joined[units[*a]] == joined[units[*b]];
         match (together, row.state.as_str()) {
             (true, pair::LINKED) | (false, pair::OPEN) => {}
             (true, _) => linked.push(row.id),

@@ -1,0 +1,156 @@
+//! How fast files become durable sealed rows: `bench [ROWS]`, a million by default, on SQLite and PostgreSQL.
+//!
+//! Makes a file of orders of ROWS × 2/5 persons, imports it with the program, and reports rows per second until everything
+//! is durable, sealed and linked by the rules, the second pass apart, the peak memory, the pace of the last hundred
+//! thousand rows against the first, and the ratio to loading the same rows unsealed and unmatched in the same run: by `COPY` on PostgreSQL, by
+//! prepared inserts on SQLite.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::{Engine, Raw, engines};
+
+#[tokio::main]
+async fn main() {
+    let rows: u64 = std::env::args().nth(1).map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orders.csv");
+    generate(&file, rows);
+    println!("{rows} rows, {} MiB", std::fs::metadata(&file).unwrap().len() >> 20);
+    for engine in engines() {
+        let data = dir.path().join(format!("{engine:?}"));
+        let url = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(tests::database().await),
+        };
+        let reference = reference(engine, url.as_deref(), &file, dir.path()).await;
+        let mut settings = vec!["--data-dir".to_owned(), data.display().to_string()];
+        settings.extend(url.iter().flat_map(|url| ["--database-url".to_owned(), url.clone()]));
+        let program = std::env::current_exe().unwrap().with_file_name("panorama");
+        let run = |arguments: &[&str]| {
+            assert!(Command::new(&program).args(arguments).args(&settings).stdout(Stdio::null()).status().unwrap().success(), "{arguments:?}")
+        };
+        run(&["migrate"]);
+        run(&["tenant", "create", "bench"]);
+        let begun = Instant::now();
+        let mut child = Command::new(&program)
+            .args(["import", file.to_str().unwrap(), "--tenant", "bench", "--source", "ecom"])
+            .args(&settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let watch = std::thread::spawn(move || {
+            let mut most = 0;
+            while let Ok(text) = std::fs::read_to_string(&status) {
+                let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+                let Some(now) = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()) else { break };
+                most = most.max(now);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            most
+        });
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let marks: Vec<Duration> = lines.filter(|line| line.ends_with(" rows")).map(|_| begun.elapsed()).collect();
+        let mut report = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+        assert!(child.wait().unwrap().success(), "{report}");
+        let memory = watch.join().unwrap() >> 10;
+        let seconds = |word: &str| report.split_once(word).and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN);
+        let (loading, comparing) = (seconds("loaded in "), seconds("compared in "));
+        println!("{engine:?}: {:.0} rows/s until durable and linked, {comparing:.0} s of comparing behind it, {memory} MiB", rows as f64 / loading);
+        println!("  {:.3} of loading the rows as they are ({:.0} rows/s)", reference / loading, rows as f64 / reference);
+        if let [first, .., before, last] = marks[..] {
+            println!("  the last 100,000 rows at {:.2} of the pace of the first", first.as_secs_f64() / (last - before).as_secs_f64());
+        }
+    }
+}
+
+/// Orders as a shop exports them. The same numbers give the same file.
+fn generate(file: &Path, rows: u64) {
+    const FAMILY: [char; 40] = [
+        '王', '李', '张', '刘', '陈', '杨', '赵', '黄', '周', '吴', '徐', '孙', '胡', '朱', '高', '林', '何', '郭', '马', '罗', '梁', '宋', '郑', '谢', '韩',
+        '唐', '冯', '于', '董', '萧', '程', '曹', '袁', '邓', '许', '傅', '沈', '曾', '彭', '吕',
+    ];
+    const GIVEN: [char; 32] = [
+        '伟', '芳', '娜', '秀', '英', '敏', '静', '丽', '强', '磊', '军', '洋', '勇', '艳', '杰', '娟', '涛', '明', '超', '兰', '霞', '平', '刚', '桂', '华',
+        '建', '国', '志', '红', '玉', '梅', '春',
+    ];
+    const SEGMENTS: [u64; 16] = [130, 131, 132, 135, 136, 137, 138, 139, 150, 151, 152, 157, 158, 159, 186, 188];
+    const PLACES: [&str; 5] = ["浙江省杭州市西湖区", "江苏省南京市鼓楼区", "广东省深圳市南山区", "北京市朝阳区", "四川省成都市武侯区"];
+    let mix = |n: u64| {
+        let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        n ^ (n >> 31)
+    };
+    let pick = |seed: u64, from: usize| (mix(seed) % from as u64) as usize;
+    let mut out = BufWriter::new(std::fs::File::create(file).unwrap());
+    writeln!(out, "订单编号,买家昵称,收货人手机,邮箱,商品名称,数量,实付金额,下单时间,收货地址,订单状态,买家留言").unwrap();
+    let mut line = String::new();
+    for n in 0..rows {
+        let who = mix(n.wrapping_mul(0x9e37_79b9)) % (rows * 2 / 5).max(1);
+        let seed = who * 16;
+        let phone = format!("{}{:08}", SEGMENTS[pick(seed, 16)], 10_000_000 + mix(seed + 1) % 89_999_999);
+        let phone = match mix(n * 3 + 1) % 100 {
+            0..10 => format!("+86 {phone}"),
+            10..15 => format!("{}-{}-{}", &phone[..3], &phone[3..7], &phone[7..]),
+            15..17 => phone[..9].to_owned(),
+            _ => phone,
+        };
+        let email = if mix(seed + 2) % 5 < 2 { format!("u{who}@example.com") } else { String::new() };
+        line.clear();
+        let _ = write!(
+            line,
+            "E{},{}{}{},{phone},{email},保温杯,{},{}.{:02},2024-{:02}-{:02} 10:{:02}:00,{}文三路{}号{}幢,交易成功,",
+            20_240_000_000_000 + n,
+            FAMILY[pick(seed + 3, 40)],
+            GIVEN[pick(seed + 4, 32)],
+            GIVEN[pick(seed + 5, 32)],
+            1 + mix(n * 3 + 2) % 4,
+            1 + mix(n * 5) % 899,
+            mix(n * 5 + 1) % 100,
+            1 + mix(n * 7) % 12,
+            1 + mix(n * 7 + 1) % 28,
+            mix(n * 7 + 2) % 60,
+            PLACES[pick(seed + 6, 5)],
+            mix(seed + 7) % 900,
+            mix(seed + 8) % 30
+        );
+        writeln!(out, "{line}").unwrap();
+    }
+    out.flush().unwrap();
+}
+
+/// Seconds that it takes to load the same rows as they are.
+async fn reference(engine: Engine, url: Option<&str>, file: &Path, dir: &Path) -> f64 {
+    let columns: Vec<String> = (0..11).map(|n| format!("c{n} text")).collect();
+    let table = format!("CREATE TABLE plain ({})", columns.join(", "));
+    if let (Engine::Postgres, Some(url)) = (engine, url) {
+        let raw = Raw::connect(url).await;
+        raw.run(&table).await.unwrap();
+        let begun = Instant::now();
+        let copied = tests::psql(url, &format!("\\copy plain FROM '{}' WITH (FORMAT csv, HEADER true)", file.display()));
+        assert!(copied, "COPY failed");
+        let seconds = begun.elapsed().as_secs_f64();
+        raw.run("DROP TABLE plain").await.unwrap();
+        return seconds;
+    }
+    let raw = Raw::connect(&format!("sqlite://{}?mode=rwc", dir.join("plain.db").display())).await;
+    raw.run("PRAGMA journal_mode = WAL").await.unwrap();
+    raw.run(&table).await.unwrap();
+    let mut reader = csv::Reader::from_path(file).unwrap();
+    let begun = Instant::now();
+    let mut batch: Vec<csv::StringRecord> = Vec::new();
+    let mut records = reader.records();
+    loop {
+        batch.extend(records.by_ref().take(512).map(Result::unwrap));
+        if batch.is_empty() {
+            return begun.elapsed().as_secs_f64();
+        }
+        raw.insert("plain", &batch.drain(..).map(|row| row.iter().map(str::to_owned).collect()).collect::<Vec<Vec<String>>>()).await;
+    }
+}
