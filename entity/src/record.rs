@@ -62,6 +62,7 @@ pub(crate) mod table {
         pub traits: Option<Sealed<Traits>>,
         pub rules: Option<Json>,
         pub held_for: Option<Uuid>,
+        pub likeness: Option<Vec<u8>>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}

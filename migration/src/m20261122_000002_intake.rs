@@ -40,6 +40,7 @@ ALTER TABLE source_record ADD COLUMN person_index @bytes;
 ALTER TABLE source_record ADD COLUMN traits @bytes;
 ALTER TABLE source_record ADD COLUMN rules @json;
 ALTER TABLE source_record ADD COLUMN held_for @uuid;
+ALTER TABLE source_record ADD COLUMN likeness @bytes;
 DROP INDEX source_record_phone;
 DROP INDEX source_record_email;
 DROP INDEX source_record_company;

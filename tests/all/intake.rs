@@ -185,3 +185,86 @@ async fn a_run_that_was_cut_off_goes_on_where_it_was() {
         assert_eq!(reports.data()["imports"][0]["state"], "done");
     }
 }
+
+/// Which rows are one customer's: the sorted groups of row ids.
+fn partition(home: &Home, tenant: &str) -> Vec<Vec<String>> {
+    let out = home.config.data_dir.join(format!("{tenant}.csv"));
+    let (data, url) = (home.config.data_dir.display().to_string(), home.config.url());
+    let output =
+        program(&["rows", "--tenant", tenant, "--out", out.to_str().unwrap(), "--profile", "development", "--data-dir", &data, "--database-url", &url])
+            .output();
+    assert!(output.status.success(), "{output:?}");
+    let mut groups: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+    for row in csv::Reader::from_path(&out).unwrap().records().map(Result::unwrap).filter(|row| !row[1].is_empty()) {
+        groups.entry(row[1].to_owned()).or_default().push(row[0].to_owned());
+    }
+    let mut groups: Vec<Vec<String>> = groups.into_values().collect();
+    groups.iter_mut().for_each(|group| group.sort());
+    groups.sort();
+    groups
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_the_files_changes_nothing() {
+    for home in homes().await {
+        home.house.create_tenant("turned", "倒序").await.unwrap();
+        let files: [(&str, &str, &[u8]); 4] = [
+            ("shop", "shop_register.csv", include_bytes!("../../api/demo/acme/shop_register.csv")),
+            ("ticket", "support_tickets.csv", include_bytes!("../../api/demo/acme/support_tickets.csv")),
+            ("ecom", "ecommerce_orders.csv", include_bytes!("../../api/demo/acme/ecommerce_orders.csv")),
+            ("sales", "sales_ledger.csv", SALES),
+        ];
+        for (source, name, bytes) in files {
+            import(&home, "turned", source, name, bytes).await.unwrap();
+        }
+        let (straight, turned) = (partition(&home, "acme"), partition(&home, "turned"));
+        assert!(straight.len() > 2_000 && straight == turned, "{} customers and {}", straight.len(), turned.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_killed_loses_nothing_and_goes_on() {
+    for home in homes().await {
+        let file = home.config.data_dir.join("killed.csv");
+        let rows: String = (1..=20_000).map(|n| format!("{},欧阳测试,136{:08},,,成交客户,李经理\n", 100_000 + n, 10_000_000 + n * 37)).collect();
+        std::fs::write(&file, format!("{HEADER}{rows}")).unwrap();
+        let (data, url) = (home.config.data_dir.display().to_string(), home.config.url());
+        let arguments = [
+            "import",
+            file.to_str().unwrap(),
+            "--tenant",
+            "globex",
+            "--source",
+            "sales",
+            "--profile",
+            "development",
+            "--data-dir",
+            &data,
+            "--database-url",
+            &url,
+        ];
+        let raw = home.raw().await;
+        raw.as_tenant(home.engine, "globex").await;
+        let loaded = "SELECT CAST(COALESCE(max(rows_read), 0) AS bigint) FROM import WHERE file_name = 'killed.csv'";
+        let mut child = program(&arguments).spawn();
+        while raw.number(loaded).await < 5_000 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Whole batches, and each of their rows has its customer.
+        let stands = raw.number(loaded).await;
+        assert!(stands % 5_000 == 0 && stands < 20_000, "{stands}");
+        let records = "SELECT count(*) FROM source_record WHERE line > 1 AND import_id = (SELECT id FROM import WHERE file_name = 'killed.csv')";
+        assert_eq!(raw.number(records).await, stands);
+        assert_eq!(raw.number(&format!("{records} AND customer_id IS NULL")).await, 0);
+        // Another run at once is told to wait; a little later it goes on with the same import.
+        let early = program(&arguments).refusal();
+        assert!(early.contains("killed.csv") && early.contains("wait"), "{early}");
+        raw.run("UPDATE import SET alive_at = '2020-01-01T00:00:00+00:00' WHERE file_name = 'killed.csv'").await.unwrap();
+        let again = program(&arguments).output();
+        assert!(again.status.success(), "{again:?}");
+        assert_eq!(raw.number("SELECT count(*) FROM import WHERE file_name = 'killed.csv'").await, 1);
+        assert_eq!((raw.number(loaded).await, raw.number(records).await), (20_000, 20_000));
+    }
+}

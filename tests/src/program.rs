@@ -41,6 +41,11 @@ impl Program {
         self
     }
 
+    /// Starts it, silent.
+    pub fn spawn(mut self) -> Child {
+        self.0.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Runs to the end.
     pub fn output(mut self) -> Output {
         self.0.output().unwrap()

@@ -109,6 +109,7 @@ impl Import {
             traits: Set(seal(&key, traits.as_ref())?),
             rules: Set((!draft.rules.is_empty()).then(|| json!(draft.rules))),
             held_for: Set(None),
+            likeness: Set(Some(self.likeness(&draft)?)),
             ..Default::default()
         };
         let told = told(keys, id, &draft)?;
@@ -124,6 +125,22 @@ impl Import {
             None => format!("{UNNAMED}{}", crate::vault::hex(&self.keys.digest("content", raw.as_bytes())?).as_str()),
         };
         Ok((external_id, digest))
+    }
+
+    /// A keyed digest of all that linking and survivorship look at but the time: records that are alike say the same.
+    fn likeness(&self, draft: &Draft) -> Result<Vec<u8>, Error> {
+        let personal = [
+            draft.name.as_ref().map(Pii::expose),
+            draft.family_name.as_ref().map(Pii::expose),
+            draft.phone.as_ref().map(Pii::expose),
+            draft.landline.as_ref().map(Pii::expose),
+            draft.email.as_ref().map(Pii::expose),
+            draft.address.as_ref().map(Pii::expose),
+            draft.remarks.as_ref().map(Pii::expose),
+        ];
+        let open = (&draft.company, &draft.industry, draft.channel, draft.first_follow_up, draft.status, draft.owner, &draft.tags, &draft.traits);
+        let said = serde_json::to_string(&(&self.source.name, personal, open)).map_err(|error| Error::Invalid(error.to_string()))?;
+        Ok(self.keys.digest("likeness", zeroize::Zeroizing::new(said).as_bytes())?.to_vec())
     }
 
     fn reject(&self, reject: Reject) -> Result<row::ActiveModel, Error> {
@@ -175,6 +192,7 @@ impl Row {
             },
             company_key: key(record.company_index.as_ref().as_deref()),
             digest: self.digest.clone(),
+            likeness: record.likeness.as_ref().clone(),
             source: source.name.clone(),
             position: source.position,
             at: draft.source_updated_at.or(draft.occurred_at),

@@ -24,6 +24,8 @@ pub(crate) struct Member {
     pub company_key: Option<link::Key>,
     /// Keyed digest of its content.
     pub digest: Vec<u8>,
+    /// Of a record that is about to be written: keyed digest of what it says. Records that are alike say the same.
+    pub likeness: Option<Vec<u8>>,
     pub source: String,
     /// How trusted the source is: 0 most.
     pub position: i32,
@@ -123,6 +125,14 @@ const COLUMNS: [Column; 27] = [
     Column::Traits,
 ];
 
+/// A stored record that shares a key.
+pub(crate) struct Sharing {
+    pub id: Uuid,
+    pub customer: Option<Uuid>,
+    pub shared: Shared,
+    pub likeness: Option<Vec<u8>>,
+}
+
 /// The most keys of one statement.
 const CHUNK: usize = 5_000;
 
@@ -134,8 +144,8 @@ pub(crate) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// Which records share one of these keys, and whose they are.
-    pub async fn sharing(&self, keys: &[Shared]) -> Result<Vec<(Uuid, Option<Uuid>)>, Error> {
+    /// Which records share one of these keys, whose they are, and what they are like.
+    pub async fn sharing(&self, keys: &[Shared]) -> Result<Vec<Sharing>, Error> {
         let (mut phones, mut emails, mut persons) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys {
             match key {
@@ -147,8 +157,17 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for (column, keys) in [(Column::PhoneIndex, phones), (Column::EmailIndex, emails), (Column::PersonIndex, persons)] {
             for chunk in keys.chunks(CHUNK) {
-                let select = self.scope.find::<Entity>().filter(column.is_in(chunk.iter().cloned())).select_only().columns([Column::Id, Column::CustomerId]);
-                found.extend(select.into_tuple::<(Uuid, Option<Uuid>)>().all(self.scope.tx()).await?);
+                let select = self.scope.find::<Entity>().filter(column.is_in(chunk.iter().cloned())).select_only();
+                let select = select.columns([Column::Id, Column::CustomerId, column, Column::Likeness]);
+                for (id, customer, key, likeness) in select.into_tuple::<(Uuid, Option<Uuid>, Vec<u8>, Option<Vec<u8>>)>().all(self.scope.tx()).await? {
+                    let Ok(key) = link::Key::try_from(key) else { continue };
+                    let shared = match column {
+                        Column::PhoneIndex => Shared::Phone(key),
+                        Column::EmailIndex => Shared::Email(key),
+                        _ => Shared::Person(key),
+                    };
+                    found.push(Sharing { id, customer, shared, likeness });
+                }
             }
         }
         Ok(found)
@@ -214,6 +233,7 @@ impl Reader<'_> {
             },
             company_key: index(row.company_index.as_deref()),
             digest: row.digest,
+            likeness: None,
             source: source.map(|source| source.name.clone()).unwrap_or_default(),
             position: source.map_or(i32::MAX, |source| source.position),
             at: row.source_updated_at.or(row.occurred_at),

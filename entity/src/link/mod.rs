@@ -6,6 +6,7 @@
 //! matters. A cluster keeps the customer that most of its records had; ids are stable, and a customer whose records all
 //! went to another redirects there.
 
+mod alike;
 mod company;
 pub(crate) mod member;
 pub(crate) mod number;
@@ -69,6 +70,13 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Whether a key joins nobody any more.
+    fn is_spent(&self, shared: &Shared) -> bool {
+        matches!(shared, Shared::Phone(key) | Shared::Email(key) if self.spent.contains(key))
+    }
+}
+
 /// What came, changed or went.
 #[derive(Default)]
 pub(crate) struct Touched {
@@ -105,7 +113,7 @@ pub(crate) async fn settle(change: &Change, run: &mut Run, touched: Touched, why
     let (clusters, spent) = around.gather(run).await?;
     tracing::debug!(?asked, gathered = ?begun.elapsed(), members = around.members.len(), "around a batch");
     run.spent.extend(spent);
-    let Around { members, affected, fresh, refresh, .. } = around;
+    let Around { members, affected, fresh, refresh, alike, .. } = around;
     let members: Vec<Member> = members.into_values().collect();
     let kept = assign(&members, &clusters);
 
@@ -120,7 +128,8 @@ pub(crate) async fn settle(change: &Change, run: &mut Run, touched: Touched, why
     for table in ["customer_order", "contact_record", "ticket"] {
         scope.point(table, "record_id", &points).await?;
     }
-    let customers = members.iter().zip(&assigned).filter_map(|(member, id)| Some((member.id, (*id)?))).filter(|(id, _)| fresh.contains(id)).collect();
+    let mine = members.iter().zip(&assigned).filter_map(|(member, id)| Some((member.id, (*id)?))).filter(|(id, _)| fresh.contains(id));
+    let customers = mine.chain(alike).collect();
     Ok(Settled { customers, linked })
 }
 
@@ -136,22 +145,27 @@ struct Around<'c> {
     fresh: HashSet<Uuid>,
     /// Customers to derive even though their records did not change.
     refresh: HashSet<Uuid>,
+    /// Fresh records that say what their customer says already.
+    alike: HashMap<Uuid, Uuid>,
 }
 
 impl<'c> Around<'c> {
     async fn of(change: &'c Change, run: &Run, touched: Touched) -> Result<Self, Error> {
-        let fresh: HashSet<Uuid> = touched.fresh.iter().map(|member| member.id).collect();
+        let mut fresh: HashSet<Uuid> = touched.fresh.iter().map(|member| member.id).collect();
         let changed = industries(change.scope(), &touched, &fresh).await?;
         let mut refresh: HashSet<Uuid> = touched.customers.iter().copied().collect();
         refresh.extend(company::without_industry(change.scope(), &changed).await?);
         let mut affected: HashSet<Uuid> = refresh.clone();
         affected.extend(touched.fresh.iter().filter_map(|member| member.customer));
-        let mut keys = touched.keys;
-        keys.extend(touched.fresh.iter().flat_map(Member::keys));
-        let members = touched.fresh.into_iter().map(|member| (member.id, member)).collect();
-        let mut around = Self { change, members, asked: HashSet::new(), affected, loaded: HashSet::new(), fresh, refresh };
-        let near = around.ask(run, keys).await?;
-        around.affected.extend(near.iter().filter_map(|(_, customer)| *customer));
+        let reader = Reader { scope: change.scope(), keys: change.keyring(), sources: &run.sources };
+        let mut asked: HashSet<Shared> = HashSet::new();
+        let all = touched.keys.iter().copied().chain(touched.fresh.iter().flat_map(Member::keys));
+        let keys: Vec<Shared> = all.filter(|key| !run.is_spent(key) && asked.insert(*key)).collect();
+        let near = reader.sharing(&keys).await?;
+        let alike = if run.joined || run.pinned { HashMap::new() } else { alike::find(change.scope(), &touched, &near, &mut affected, run).await? };
+        fresh.retain(|id| !alike.contains_key(id));
+        let members = touched.fresh.into_iter().filter(|member| !alike.contains_key(&member.id)).map(|member| (member.id, member)).collect();
+        let around = Self { change, members, asked, affected, loaded: HashSet::new(), fresh, refresh, alike };
         Ok(around)
     }
 
@@ -159,11 +173,10 @@ impl<'c> Around<'c> {
         Reader { scope: self.change.scope(), keys: self.change.keyring(), sources: &run.sources }
     }
 
-    /// Which records share keys that were not asked about yet, and whose they are.
-    async fn ask(&mut self, run: &Run, keys: impl IntoIterator<Item = Shared>) -> Result<Vec<(Uuid, Option<Uuid>)>, Error> {
-        let spent = |shared: &Shared| matches!(shared, Shared::Phone(key) | Shared::Email(key) if run.spent.contains(key));
-        let keys: Vec<Shared> = keys.into_iter().filter(|key| !spent(key) && self.asked.insert(*key)).collect();
-        self.reader(run).sharing(&keys).await
+    /// Which records share keys that were not asked about yet.
+    async fn ask(&mut self, run: &Run, keys: impl IntoIterator<Item = Shared>) -> Result<Vec<Uuid>, Error> {
+        let keys: Vec<Shared> = keys.into_iter().filter(|key| !run.is_spent(key) && self.asked.insert(*key)).collect();
+        Ok(self.reader(run).sharing(&keys).await?.into_iter().map(|sharing| sharing.id).collect())
     }
 
     fn take_up(&mut self, found: Vec<Member>) {
@@ -180,7 +193,7 @@ impl<'c> Around<'c> {
             let found = self.reader(run).of(&missing).await?;
             self.take_up(found);
             let keys: Vec<Shared> = self.core().flat_map(Member::keys).collect();
-            let rim: Vec<Uuid> = self.ask(run, keys).await?.into_iter().map(|(id, _)| id).filter(|id| !self.members.contains_key(id)).collect();
+            let rim: Vec<Uuid> = self.ask(run, keys).await?.into_iter().filter(|id| !self.members.contains_key(id)).collect();
             let found = self.reader(run).these(&rim).await?;
             self.take_up(found);
             let sure = if run.joined { self.sure(run).await? } else { Vec::new() };
