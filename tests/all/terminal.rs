@@ -261,6 +261,29 @@ fn every_command_of_the_readme_runs() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 6, "README lost its commands");
+    assert_eq!(ran, 8, "README lost its commands");
+    // And those of the steward's table, on the same tenant.
+    std::fs::write(dir.path().join("crm.csv"), "客户姓名,手机,客户状态\n李四五,13812345679,潜在客户\n").unwrap();
+    let intake = include_str!("../../docs/intake.md");
+    let (mut plan, mut id, mut ran) = (String::new(), String::new(), 0);
+    for command in
+        intake.lines().filter(|line| line.starts_with("| ")).flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|word| word.starts_with("panorama "))
+    {
+        let words = words(&command.replace("HASH", &plan).replace("ID", &id));
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let output = program(&arguments).current_dir(dir.path()).output();
+        let (out, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        // Nothing runs that could be stopped; all else does what it says.
+        let stops = ["pause", "cancel"].iter().any(|word| arguments.contains(word));
+        assert!(output.status.success() != stops && (!stops || problem.contains("only one that runs")), "{command}: {output:?}");
+        if let Some((_, hash)) = out.split_once("--plan ") {
+            plan = hash.trim().to_owned();
+        }
+        if arguments[..2] == ["imports", "list"] {
+            id = out.split('\t').next().unwrap().to_owned();
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 12, "docs/intake.md lost its commands");
     assert!(readme.contains("cargo run --release -- demo") && readme.contains("cargo test --workspace"));
 }
