@@ -13,4 +13,5 @@ pub mod home;
 pub mod http;
 pub mod intake;
 pub mod limits;
+mod person;
 mod uploads;

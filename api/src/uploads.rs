@@ -78,7 +78,7 @@ pub async fn import(
     let plain = |name: &String| name.len() <= 200 && !name.contains(['/', '\\', '\n', '\r']);
     let name = about.name.filter(plain).unwrap_or_else(|| "upload".to_owned());
     let files = [File::of(&about.source, &name, bytes.to_vec())];
-    let options = Options { dry_run: about.dry_run, plan: about.plan };
+    let options = Options { dry_run: about.dry_run, plan: about.plan, uploaded: true };
     match intake::run(shared.house(), &principal, &files, &options, &mut |_| {}).await {
         Ok(report) => answer(StatusCode::OK, &json!(report)),
         Err(stop) if stop.to_string().starts_with("not permitted") => refuse(StatusCode::FORBIDDEN, "not permitted"),

@@ -27,6 +27,7 @@ pub(crate) mod table {
         pub version: String,
         pub given: bool,
         pub at: ChronoDateTimeUtc,
+        pub actor: String,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}

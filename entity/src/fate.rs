@@ -7,7 +7,7 @@ use policy::{Field, Verb, clean};
 use sea_orm::entity::prelude::*;
 
 use crate::customer::Customer;
-use crate::guard::{Open, Reaching, Whose};
+use crate::guard::{Closed, Open, Reaching, Whose};
 use crate::record::{Column, Entity, Model, Record};
 use crate::source::Source;
 use crate::{Error, Session, customer, import};
@@ -102,11 +102,11 @@ pub async fn of(session: &Session, told: &Told, window: std::ops::RangeInclusive
     records.extend(scope.find::<Entity>().filter(Column::Id.is_in(named)).all(scope.tx()).await?.into_iter().map(|row| (row.id, row)));
     let ids: HashSet<Uuid> = records.values().filter_map(|row| row.customer_id).collect();
     let found = scope.find::<customer::table::Entity>().filter(customer::table::Column::Id.is_in(ids)).all(scope.tx()).await?;
-    let customers: HashMap<Uuid, Customer> = found.into_iter().map(|row| (row.id, Customer::from(row))).collect();
+    let customers: HashMap<Uuid, Customer> = found.into_iter().map(|row| (row.id, Customer::of(session, row))).collect();
     let mut fates: Vec<(i32, Fate)> = Vec::with_capacity(kept.len() + rows.len());
     let fate = |number: i32, record: Option<&Model>, reason: Option<String>| {
         let customer = record.and_then(|record| customers.get(&record.customer_id?));
-        let whose = customer.map_or(Whose { customer: told.id, owner: None, department: None }, Customer::whose);
+        let whose = customer.map_or(Whose { customer: told.id, owner: None, department: None, closed: Closed::Nothing }, Customer::whose);
         let fate = Fate {
             row_id: format!("{}:{number}", told.source.name),
             customer: customer.map(Customer::number),

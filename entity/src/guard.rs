@@ -13,6 +13,19 @@ pub struct Whose {
     pub(crate) customer: Uuid,
     pub(crate) owner: Option<Uuid>,
     pub(crate) department: Option<Uuid>,
+    pub(crate) closed: Closed,
+}
+
+/// What a customer, or the law, has closed to the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// Nothing: the policy decides.
+    #[default]
+    Nothing,
+    /// Everything personal: the customer has withdrawn consent to the purpose that the caller declared.
+    Personal,
+    /// Everything: the data may be stored and nothing else.
+    Everything,
 }
 
 /// Stored rows with sealed cells. Named nowhere outside this crate.

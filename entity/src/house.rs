@@ -1,13 +1,13 @@
 //! The house: the store, the keys, the policies in force and the ledger, opened once and shared.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use policy::Matrix;
 
-use crate::policy_version::{self, Active};
+use crate::follow::Policies;
+use crate::policy_version::Active;
 use crate::principal::Caller;
 use crate::vault::{Kek, Keyring};
 use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, people, tenant, token};
@@ -22,8 +22,6 @@ pub struct Settings {
     pub clock: fn() -> DateTime<Utc>,
 }
 
-type MatrixKey = (TenantId, i32, Vec<String>, Option<String>);
-
 /// Everything that requests share. Caches are keyed by tenant and, for decisions, by policy version.
 pub struct House {
     store: Store,
@@ -31,9 +29,7 @@ pub struct House {
     clock: fn() -> DateTime<Utc>,
     ledger: Ledger,
     keyrings: Cache<TenantId, Arc<Keyring>>,
-    policies: Cache<TenantId, Arc<Active>>,
-    matrices: Cache<MatrixKey, Arc<Matrix>>,
-    building: tokio::sync::Mutex<()>,
+    policies: Policies,
 }
 
 impl House {
@@ -50,10 +46,7 @@ impl House {
             kek: settings.kek,
             clock: settings.clock,
             keyrings: Cache::new(1_000),
-            // A new version is seen by every process within this time.
-            policies: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(2)).build(),
-            matrices: Cache::new(4_000),
-            building: tokio::sync::Mutex::default(),
+            policies: Policies::default(),
         };
         if let Some(first) = house.tenants().await?.first() {
             house.keyring(first.id).await?;
@@ -110,33 +103,14 @@ impl House {
         Ok(ring)
     }
 
+    /// The policy version in force, as far as this process knows.
     pub(crate) async fn policy(&self, tenant: TenantId) -> Result<Arc<Active>, Error> {
-        if let Some(active) = self.policies.get(&tenant) {
-            return Ok(active);
-        }
-        let scope = self.store.read(tenant).await?;
-        let active = Arc::new(policy_version::active(&scope).await?);
-        self.policies.insert(tenant, Arc::clone(&active));
-        Ok(active)
+        self.policies.of(&self.store, tenant).await
     }
 
-    /// The matrix of a principal under a policy version: from the cache, or taken from Casbin.
+    /// The matrix of a principal under a policy version.
     pub(crate) async fn matrix(&self, active: &Active, principal: &Principal) -> Result<Arc<Matrix>, Error> {
-        let mut roles = principal.roles.clone();
-        roles.sort();
-        let key = (principal.tenant, active.version, roles, principal.purpose.clone());
-        if let Some(matrix) = self.matrices.get(&key) {
-            return Ok(matrix);
-        }
-        // Casbin takes a while: of many that ask for the same at once, one builds.
-        let _one_at_a_time = self.building.lock().await;
-        if let Some(matrix) = self.matrices.get(&key) {
-            return Ok(matrix);
-        }
-        let roles: Vec<&str> = key.2.iter().map(String::as_str).collect();
-        let matrix = Arc::new(Matrix::of(&active.policy, &roles, principal.purpose.as_deref()).await?);
-        self.matrices.insert(key, Arc::clone(&matrix));
-        Ok(matrix)
+        self.policies.matrix(active, principal.tenant, &principal.roles, principal.purpose.as_deref()).await
     }
 
     /// Admits a caller whose token has been verified: the person or token must exist, stand and belong to this tenant.
@@ -164,13 +138,12 @@ impl House {
             return Err(Error::Denied);
         }
         let mut principal = admitted?;
+        let purposes = if purpose.is_some() { crate::purpose::codes(&scope).await? } else { std::collections::BTreeSet::new() };
         drop(scope);
-        if let Some(purpose) = &purpose {
-            let active = self.policy(tenant).await?;
-            if !active.policy.purposes().contains(purpose.as_str()) {
-                let known: Vec<&str> = active.policy.purposes().into_iter().collect();
-                return Err(Error::Invalid(format!("purpose: not one of this tenant's ({})", known.join(", "))));
-            }
+        if let Some(purpose) = &purpose
+            && !purposes.contains(purpose)
+        {
+            return Err(Error::Invalid(format!("purpose: not one of this tenant's ({})", purposes.into_iter().collect::<Vec<_>>().join(", "))));
         }
         principal.address = address;
         principal.purpose = purpose.or(principal.purpose);

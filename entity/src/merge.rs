@@ -16,7 +16,7 @@ use crate::customer::{self, Customer};
 use crate::link::{self, Touched, Why};
 use crate::record;
 use crate::store::Tenanted;
-use crate::{Change, Error, Scope, Session, consent, contact, order, relation, tag, ticket};
+use crate::{Change, Error, Scope, Session, consent, contact, order, relation, rights, tag, ticket};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -104,11 +104,11 @@ const CARRIED: [&str; 3] = ["customer_order", "contact_record", "ticket"];
 
 /// Redirects those that went up, carries what was made by hand, and writes the journal.
 pub(crate) async fn redirect(change: &Change, merged: &[Merged], why: Why<'_>) -> Result<(), Error> {
+    use customer::table::{Column as Of, Entity as Customers};
     let scope = change.scope();
     let mut rows = Vec::with_capacity(merged.len());
     for merge in merged {
-        use customer::table::{Column, Entity};
-        scope.update_where::<Entity>(Column::Id.eq(merge.loser), vec![(Column::MergedInto, Expr::value(merge.winner))]).await?;
+        scope.update_where::<Customers>(Of::Id.eq(merge.loser), vec![(Of::MergedInto, Expr::value(merge.winner))]).await?;
         let mut carried = serde_json::Map::new();
         for table in CARRIED {
             let by_hand = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2 AND record_id IS NULL");
@@ -131,11 +131,20 @@ pub(crate) async fn redirect(change: &Change, merged: &[Merged], why: Why<'_>) -
             ..Default::default()
         });
     }
-    scope.insert(rows).await
+    scope.insert(rows).await?;
+    // What one of them has closed is closed for all.
+    for chunk in merged.chunks(5_000) {
+        let losers = scope.find::<Customers>().filter(scope.among(Of::Id, chunk.iter().map(|merge| merge.loser)));
+        let losers = losers.filter(Of::RestrictedAt.is_not_null().or(Of::ClosedPurposes.is_not_null())).select_only().column(Of::MergedInto);
+        for winner in losers.into_tuple::<Option<Uuid>>().all(scope.tx()).await?.into_iter().flatten() {
+            rights::close(scope, winner).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A customer of whom nothing is known any more.
-const BLANK: &str = "UPDATE customer SET record_key = NULL, name = NULL, name_index = NULL, phone = NULL, phone_index = NULL, phone_tail_index = NULL, \
+pub(crate) const BLANK: &str = "UPDATE customer SET record_key = NULL, name = NULL, name_index = NULL, phone = NULL, phone_index = NULL, phone_tail_index = NULL, \
     landline = NULL, email = NULL, email_index = NULL, address = NULL, remarks = NULL, company = NULL, industry = NULL, channel = NULL, first_follow_up = NULL, \
     status = NULL, owner_id = NULL, department_id = NULL, provenance = '[]', completeness = 0, score = 0, issues = '[\"no_records\"]', digest = NULL, \
     version = version + 1 WHERE tenant_id = $1 AND id = $2";
@@ -224,6 +233,9 @@ pub async fn unmerge(change: &Change, entry: Uuid) -> Result<(Customer, Customer
     }
     let undone = vec![(Column::UndoneAt, Expr::value(change.now())), (Column::UndoneBy, Expr::value(change.principal().subject()))];
     scope.update_where::<Entity>(Column::Id.eq(entry), undone).await?;
+    for id in [winner.id(), row.loser_id] {
+        rights::close(scope, id).await?;
+    }
     change.note("unmerged", entry.to_string());
     relink(change, vec![winner.id(), row.loser_id], Why { kind: "linked", reason: "after an unmerge" }).await?;
     let again = customer::get(change, row.loser_id).await?.ok_or(Error::NotFound)?;

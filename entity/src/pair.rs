@@ -97,7 +97,7 @@ pub(crate) async fn any_joined(scope: &Scope) -> Result<bool, Error> {
 pub(crate) async fn joined(scope: &Scope, records: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, Error> {
     let mut pairs = Vec::new();
     for chunk in records.chunks(2_000) {
-        let ends = |column: Column| column.is_in(chunk.iter().copied());
+        let ends = |column: Column| scope.among(column, chunk.iter().copied());
         for column in [Column::RecordA, Column::RecordB] {
             let select = scope
                 .find::<Entity>()

@@ -182,7 +182,7 @@ pub(crate) async fn of(scope: &Scope, keys: &Keyring, customers: &[Uuid]) -> Res
     let mut pins: HashMap<Uuid, Pins> = HashMap::new();
     let mut rows = Vec::new();
     for chunk in all.chunks(5_000) {
-        rows.extend(scope.find::<Entity>().filter(Column::CustomerId.is_in(chunk.iter().copied())).all(scope.tx()).await?);
+        rows.extend(scope.find::<Entity>().filter(scope.among(Column::CustomerId, chunk.iter().copied())).all(scope.tx()).await?);
     }
     rows.sort_by_key(|row| (heirs.get(&row.customer_id) != Some(&row.customer_id), row.at, row.id));
     for row in rows {

@@ -72,6 +72,7 @@ pub async fn of(session: &Session) -> Result<Reference, Error> {
 }
 
 fn extended(additions: &[Addition]) -> Result<Reference, Error> {
+    // By their places, not by their words: a number segment typed into the wrong field may be somebody's number.
     let words = |faults: Vec<policy::clean::Fault>| Error::Invalid(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     Reference::standard().extended(additions).map_err(words)
 }
@@ -91,7 +92,7 @@ pub async fn add(change: &Change, additions: &[Addition]) -> Result<(), Error> {
         at: Set(change.now()),
         ..Default::default()
     });
-    change.note("reference", json!(additions));
+    change.note("reference", json!(additions.iter().map(|addition| word(addition.kind)).collect::<Vec<_>>()));
     change.scope().put(rows.collect(), Existing::Overwrite(&[Column::Meaning, Column::Author, Column::At])).await
 }
 
@@ -101,7 +102,7 @@ pub async fn add(change: &Change, additions: &[Addition]) -> Result<(), Error> {
 /// [`Error::Denied`]; [`Error::NotFound`].
 pub async fn remove(change: &Change, kind: ReferenceKind, key: &str) -> Result<(), Error> {
     change.permit(Verb::SourceManage)?;
-    change.note("reference_removed", json!([word(kind), key]));
+    change.note("reference_removed", word(kind));
     let named = Column::Kind.eq(word(kind)).and(Column::Word.eq(key));
     if change.scope().delete_where::<Entity>(named).await? == 0 { Err(Error::NotFound) } else { Ok(()) }
 }

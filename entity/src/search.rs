@@ -2,11 +2,13 @@
 //! of them in turn would unmask it.
 
 use chrono::{DateTime, Duration, Utc};
+use policy::Pii;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{PaginatorTrait, QuerySelect};
 
 use crate::store::Tenanted;
+use crate::vault::{Keyring, Unreadable};
 use crate::{Error, Principal, Store};
 
 pub(crate) mod table {
@@ -36,6 +38,11 @@ impl Tenanted for Entity {
 
 const PER_MASK_AND_DAY: usize = 5;
 const PER_HOUR: u64 = 60;
+
+/// How a value that was searched for is remembered. Not by the index key, whose rotation must not give the budget back.
+pub(crate) fn mark<K: Pii>(keys: &Keyring, value: &str) -> Result<Vec<u8>, Unreadable> {
+    Ok(keys.digest(&format!("guess {}", K::FIELD.entry().key), value.as_bytes())?.to_vec())
+}
 
 /// Whether the caller may search for one more value. The same value again is free within the day.
 pub(crate) async fn spend(store: &Store, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::guard::{Guarded, Open, Whose};
+use crate::guard::{Closed, Guarded, Open, Whose};
 use crate::house::House;
 use crate::ledger::{self, Entry, NotDurable};
 use crate::policy_version::Active;
@@ -157,7 +157,7 @@ impl Session {
     /// # Errors
     /// The value does not open in its place.
     pub fn show<K: Pii>(&self, value: &Guarded<K>, view: View) -> Result<Option<String>, Unreadable> {
-        let sight = self.matrix.sight(K::FIELD, self.principal.reach(&value.whose), view);
+        let sight = self.sight(K::FIELD, &value.whose, view);
         self.record(&value.whose, K::FIELD, sight);
         let Some(sealed) = value.sealed.as_ref().filter(|_| sight > Sight::Withheld) else { return Ok(None) };
         let record = self.keyring.record(value.table, value.row, Wrapped(value.record_key.as_deref()))?;
@@ -167,9 +167,19 @@ impl Session {
 
     /// Tells an open value if policy allows it.
     pub fn tell<T>(&self, value: Open<T>) -> Option<T> {
-        let seen = self.matrix.sight(value.field, self.principal.reach(&value.whose), View::Clear) > Sight::Withheld;
+        let seen = self.sight(value.field, &value.whose, View::Clear) > Sight::Withheld;
         self.record(&value.whose, value.field, if seen { Sight::Clear } else { Sight::Withheld });
         seen.then_some(value.value)
+    }
+
+    /// How much of a field the caller sees of a customer: what the policy says, less what the customer or the law has closed.
+    pub(crate) fn sight(&self, field: Field, whose: &Whose, view: View) -> Sight {
+        let open = match whose.closed {
+            Closed::Nothing => true,
+            Closed::Personal => !field.personal(),
+            Closed::Everything => false,
+        };
+        if open { self.matrix.sight(field, self.principal.reach(whose), view) } else { Sight::Withheld }
     }
 
     /// Whether the caller may do a thing as a whole.
@@ -190,9 +200,9 @@ impl Session {
     /// # Errors
     /// [`Error::SearchBudget`] when it is spent.
     pub(crate) async fn spend_guess<K: Pii>(&self, value: &K) -> Result<(), Error> {
-        let masked = self.keyring.index_of("search_guess", K::FIELD.entry().key, &K::FIELD.masked(value.expose()))?;
-        let exact = self.keyring.index::<K>("search_guess", value.expose())?;
-        let spent = search::spend(&self.store, &self.principal, self.now, masked, exact.bytes().to_vec()).await?;
+        let masked = search::mark::<K>(&self.keyring, &K::FIELD.masked(value.expose()))?;
+        let exact = search::mark::<K>(&self.keyring, value.expose())?;
+        let spent = search::spend(&self.store, &self.principal, self.now, masked, exact).await?;
         if !spent {
             self.deny("search budget");
             return Err(Error::SearchBudget);

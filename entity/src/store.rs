@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::IntoCondition;
+use sea_orm::sea_query::extension::postgres::PgFunc;
+use sea_orm::sea_query::{ExprTrait, IntoCondition, SimpleExpr, ValueType};
 use sea_orm::{
     AccessMode, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, Select, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
@@ -24,13 +25,24 @@ pub(crate) trait Tenanted: EntityTrait {
 /// The most bound values of one statement that both databases take.
 pub(crate) const BIND_LIMIT: usize = 32_000;
 
+/// Whoever writes looks rows up by their keys. Tables grow from nothing meanwhile, and a plan made for the few rows of a moment
+/// ago, or for statistics that were never taken, would read a table whole: PostgreSQL is told not to.
+const LOOK_UP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
+                       SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_custom_plan";
+
+/// Pages of 4 KiB that a connection to SQLite keeps: those who read, and the one who writes.
+const READER_PAGES: u32 = 2_000;
+const WRITER_PAGES: u32 = 40_000;
+
 /// The connection pools; private, so that nothing reaches a table but through a [`Scope`].
 ///
 /// What is written beside a session has pools of its own (`log` its event, `side` its search budget): a session that holds a connection
-/// and waits for a second one of the same pool would wait for ever under load.
+/// and waits for a second one of the same pool would wait for ever under load. SQLite has one writer, and one connection for it, whose pages
+/// stay in memory from one transaction to the next.
 #[derive(Clone, Debug)]
 pub struct Store {
     db: DatabaseConnection,
+    writer: DatabaseConnection,
     side: DatabaseConnection,
     log: DatabaseConnection,
 }
@@ -56,7 +68,9 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        Ok(Self { db: pool(url, 16).await?, side: pool(url, 2).await?, log: pool(url, 1).await? })
+        let db = pool(url, 16, READER_PAGES).await?;
+        let writer = if db.get_database_backend() == DbBackend::Postgres { db.clone() } else { pool(url, 1, WRITER_PAGES).await? };
+        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await? })
     }
 
     /// One tenant's rows in a consistent snapshot, to read.
@@ -70,7 +84,7 @@ impl Store {
             }
             _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() },
         };
-        self.begin(tenant, options).await
+        Scope::begin(&self.db, tenant, options).await
     }
 
     /// One tenant's rows, to write. SQLite takes the writer's place at once instead of failing half-way.
@@ -78,21 +92,17 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
-        let options = match self.db.get_database_backend() {
-            DbBackend::Postgres => TransactionOptions::default(),
-            _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
-        };
-        self.begin(tenant, options).await
+        Scope::write(&self.writer, tenant).await
     }
 
     /// As [`Store::write`], for the search budget of a session that is open.
     pub(crate) async fn write_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
-        Self { db: self.side.clone(), ..self.clone() }.write(tenant).await
+        Scope::write(&self.side, tenant).await
     }
 
     /// As [`Store::write`], for the ledger alone.
     pub(crate) async fn write_log(&self, tenant: TenantId) -> Result<Scope, Error> {
-        Self { db: self.log.clone(), ..self.clone() }.write(tenant).await
+        Scope::write(&self.log, tenant).await
     }
 
     /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
@@ -105,18 +115,12 @@ impl Store {
         let file: String = files.map(|row| row.try_get("", "file")).transpose()?.unwrap_or_default();
         let copy = Copy(std::path::PathBuf::from(format!("{file}.rehearsal-{}", Uuid::now_v7())));
         self.db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [copy.0.display().to_string().into()])).await?;
-        let db = pool(&format!("sqlite://{}?mode=rw", copy.0.display()), 1).await?;
-        Ok(Rehearsal { store: Self { db, side: self.side.clone(), log: self.log.clone() }, copy: Some(copy) })
-    }
-
-    async fn begin(&self, tenant: TenantId, options: TransactionOptions) -> Result<Scope, Error> {
-        let scope = Scope { tenant, tx: self.db.begin_with_options(options).await? };
-        scope.tell_database().await?;
-        Ok(scope)
+        let writer = pool(&format!("sqlite://{}?mode=rw", copy.0.display()), 1, WRITER_PAGES).await?;
+        Ok(Rehearsal { store: Self { writer, ..self.clone() }, copy: Some(copy) })
     }
 
     pub(crate) async fn close(&self) {
-        for pool in [&self.db, &self.side, &self.log] {
+        for pool in [&self.db, &self.writer, &self.side, &self.log] {
             if let Err(error) = pool.close_by_ref().await {
                 tracing::warn!(%error, "the database did not close");
             }
@@ -133,7 +137,7 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn occupied(url: &str) -> Result<bool, Error> {
-        let db = pool(url, 1).await?;
+        let db = pool(url, 1, READER_PAGES).await?;
         let held = crate::tenant::any(&db).await;
         db.close().await?;
         Ok(held)
@@ -163,7 +167,7 @@ pub(crate) struct Rehearsal {
 impl Rehearsal {
     pub async fn close(self) {
         if self.copy.is_some()
-            && let Err(error) = self.store.db.close_by_ref().await
+            && let Err(error) = self.store.writer.close_by_ref().await
         {
             tracing::warn!(%error, "the rehearsal's database did not close");
         }
@@ -188,25 +192,43 @@ impl Drop for Copy {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-async fn pool(url: &str, connections: u32) -> Result<DatabaseConnection, DbErr> {
+async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(connections).acquire_timeout(Duration::from_secs(5));
-    options.map_sqlx_sqlite_opts(|options| {
+    options.map_sqlx_sqlite_opts(move |options| {
         use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
         options
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            // 64 MiB of pages, so that a batch fits; what a statement sets aside stays in memory; fewer, larger checkpoints.
-            .pragma("cache_size", "-65536")
+            // What a statement sets aside stays in memory; fewer, larger checkpoints.
+            .pragma("cache_size", pages.to_string())
             .pragma("temp_store", "MEMORY")
-            .pragma("wal_autocheckpoint", "8000")
+            .pragma("wal_autocheckpoint", "16000")
     });
     Database::connect(options).await
 }
 
 impl Scope {
+    async fn begin(db: &DatabaseConnection, tenant: TenantId, options: TransactionOptions) -> Result<Self, Error> {
+        let scope = Self { tenant, tx: db.begin_with_options(options).await? };
+        scope.tell_database().await?;
+        Ok(scope)
+    }
+
+    async fn write(db: &DatabaseConnection, tenant: TenantId) -> Result<Self, Error> {
+        let options = match db.get_database_backend() {
+            DbBackend::Postgres => TransactionOptions::default(),
+            _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
+        };
+        let scope = Self::begin(db, tenant, options).await?;
+        if db.get_database_backend() == DbBackend::Postgres {
+            scope.tx.execute_unprepared(LOOK_UP).await?;
+        }
+        Ok(scope)
+    }
+
     /// Whose rows these are.
     #[must_use]
     pub const fn tenant(&self) -> TenantId {
@@ -238,12 +260,19 @@ impl Scope {
         &self.tx
     }
 
+    /// Whether a column holds one of many values: an array on PostgreSQL, which plans a statement of thousands of placeholders
+    /// for longer than it runs, a list on SQLite.
+    pub(crate) fn among<V: Into<Value> + ValueType>(&self, column: impl ColumnTrait, values: impl IntoIterator<Item = V>) -> SimpleExpr {
+        if self.tx.get_database_backend() != DbBackend::Postgres {
+            return column.is_in(values);
+        }
+        let values = Value::Array(V::array_type(), Some(Box::new(values.into_iter().map(Into::into).collect())));
+        // Behind a subquery the planner does not see how many there are, and looks each of them up.
+        Expr::col(column.as_column_ref()).eq(PgFunc::any(Expr::cust_with_values("ARRAY(SELECT unnest($1))", [values])))
+    }
+
     /// Changes all rows of this tenant that meet a condition. Returns how many.
-    pub(crate) async fn update_where<E: Tenanted>(
-        &self,
-        condition: impl IntoCondition,
-        values: Vec<(E::Column, sea_orm::sea_query::SimpleExpr)>,
-    ) -> Result<u64, Error> {
+    pub(crate) async fn update_where<E: Tenanted>(&self, condition: impl IntoCondition, values: Vec<(E::Column, SimpleExpr)>) -> Result<u64, Error> {
         let update = values.into_iter().fold(E::update_many(), |update, (column, value)| update.col_expr(column, value));
         let update = update.filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
         Ok(update.exec(&self.tx).await?.rows_affected)
@@ -252,18 +281,15 @@ impl Scope {
     /// Sets `customer_id` of many rows at once: pairs of a row's `key` and the customer.
     pub(crate) async fn point(&self, table: &str, key: &str, pairs: &[(Uuid, Uuid)]) -> Result<(), Error> {
         for chunk in pairs.chunks(5_000) {
-            let backend = self.tx.get_database_backend();
-            let mut values: Vec<Value> = vec![self.tenant.into()];
-            let mut rows = Vec::with_capacity(chunk.len());
-            for (row, customer) in chunk {
-                rows.push(format!("(${}, ${})", values.len() + 1, values.len() + 2));
-                values.extend([Value::from(*row), Value::from(*customer)]);
-            }
-            let sql = format!(
-                "UPDATE {table} SET customer_id = v.column2 FROM (VALUES {}) AS v WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1",
-                rows.join(", ")
-            );
-            self.tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+            let (given, values): (String, Vec<Value>) = if self.tx.get_database_backend() == DbBackend::Postgres {
+                let (rows, customers): (Vec<Uuid>, Vec<Uuid>) = chunk.iter().copied().unzip();
+                ("unnest($2::uuid[], $3::uuid[]) AS v (column1, column2)".to_owned(), vec![rows.into(), customers.into()])
+            } else {
+                let rows: Vec<String> = (0..chunk.len()).map(|at| format!("(${}, ${})", at * 2 + 2, at * 2 + 3)).collect();
+                (format!("(VALUES {}) AS v", rows.join(", ")), chunk.iter().flat_map(|(row, customer)| [Value::from(*row), Value::from(*customer)]).collect())
+            };
+            self.run(&format!("UPDATE {table} SET customer_id = v.column2 FROM {given} WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1"), values)
+                .await?;
         }
         Ok(())
     }

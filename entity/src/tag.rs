@@ -109,7 +109,7 @@ pub(crate) async fn replace(scope: &Scope, rederived: &[Uuid], wanted: &[(Uuid, 
             .select_only()
             .column(table::Column::Id)
             .into_query();
-        let theirs = tagged::Column::CustomerId.is_in(chunk.iter().copied());
+        let theirs = scope.among(tagged::Column::CustomerId, chunk.iter().copied());
         scope.delete_where::<tagged::Entity>(sea_orm::Condition::all().add(theirs).add(tagged::Column::TagId.in_subquery(of_category))).await?;
     }
     let mut tags: HashMap<(String, String), Uuid> =
@@ -125,8 +125,11 @@ pub(crate) async fn replace(scope: &Scope, rederived: &[Uuid], wanted: &[(Uuid, 
     scope.insert(new).await?;
     let mut borne = std::collections::HashSet::new();
     for chunk in wanted.chunks(5_000) {
-        let links =
-            scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(chunk.iter().map(|(customer, ..)| *customer))).all(scope.tx()).await?;
+        let links = scope
+            .find::<tagged::Entity>()
+            .filter(scope.among(tagged::Column::CustomerId, chunk.iter().map(|(customer, ..)| *customer)))
+            .all(scope.tx())
+            .await?;
         borne.extend(links.into_iter().map(|link| (link.customer_id, link.tag_id)));
     }
     let links = wanted.iter().filter_map(|(customer, category, name)| {

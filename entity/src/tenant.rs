@@ -3,10 +3,10 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, QueryOrder};
 
-use crate::policy_version;
 use crate::store::{TenantId, Tenanted};
 use crate::vault::{Kek, Keyring, Place, hex};
 use crate::{Error, House, Scope, source};
+use crate::{policy_version, purpose};
 
 pub(crate) mod table {
     use sea_orm::entity::prelude::*;
@@ -106,6 +106,7 @@ impl House {
             table::ActiveModel { id: Set(id.0), slug: Set(slug.to_owned()), name: Set(name.to_owned()), created_at: Set(self.now()), suspended_at: Set(None) };
         table::Entity::insert(row).exec_without_returning(scope.tx()).await?;
         new_keys(&scope, self).await?;
+        purpose::install_standard(&scope, self.now()).await?;
         policy_version::install_standard(&scope, self.now()).await?;
         source::install_standard(&scope, self.now()).await?;
         scope.commit().await?;

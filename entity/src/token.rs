@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::people::words;
+use crate::people::{self, Holder, words};
 use crate::store::Tenanted;
 use crate::vault::{Unreadable, hex};
 use crate::{Change, Error, Principal, Scope};
@@ -80,6 +80,7 @@ pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<
     };
     change.note("token", name);
     change.scope().insert(vec![row]).await?;
+    people::changed(change, &Holder::Token(name.to_owned()), roles).await?;
     Ok(token)
 }
 
@@ -90,7 +91,17 @@ pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<
 pub async fn revoke(change: &Change, name: &str) -> Result<u64, Error> {
     change.permit(Verb::TenantManage)?;
     let standing = table::Column::Name.eq(name).and(table::Column::RevokedAt.is_null());
-    change.scope().update_where::<table::Entity>(standing, vec![(table::Column::RevokedAt, Expr::value(change.now()))]).await
+    let revoked = change.scope().update_where::<table::Entity>(standing, vec![(table::Column::RevokedAt, Expr::value(change.now()))]).await?;
+    if revoked > 0 {
+        people::changed(change, &Holder::Token(name.to_owned()), &[]).await?;
+    }
+    Ok(revoked)
+}
+
+/// Gives the standing token of a name other roles. Returns how many there are.
+pub(crate) async fn set_roles(scope: &Scope, name: &str, roles: Expr) -> Result<u64, Error> {
+    let standing = table::Column::Name.eq(name).and(table::Column::RevokedAt.is_null());
+    scope.update_where::<table::Entity>(standing, vec![(table::Column::Roles, roles)]).await
 }
 
 pub(crate) async fn admit(scope: &Scope, hash: &[u8; 32], now: DateTime<Utc>) -> Result<Principal, Error> {

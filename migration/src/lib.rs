@@ -5,6 +5,8 @@ use sea_orm_migration::sea_orm::{ConnectOptions, ConnectionTrait, Database, Data
 
 mod m20261121_000001_graph;
 mod m20261122_000002_intake;
+mod m20261122_000003_lean;
+mod m20261122_000004_governance;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -81,6 +83,11 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_graph::Migration), Box::new(m20261122_000002_intake::Migration)]
+        vec![
+            Box::new(m20261121_000001_graph::Migration),
+            Box::new(m20261122_000002_intake::Migration),
+            Box::new(m20261122_000003_lean::Migration),
+            Box::new(m20261122_000004_governance::Migration),
+        ]
     }
 }

@@ -3,6 +3,8 @@
 //! The permission name, the GraphQL description, the import column, the dictionary row and the audit label all
 //! derive from this table. A personal field carries its mask and its parser; a field without a rule in the policy is hidden.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::kind::dictionary;
 use crate::mask;
 
@@ -122,6 +124,21 @@ impl Field {
     #[must_use]
     pub fn masked(self, clear: &str) -> String {
         self.entry().mask.map_or_else(|| clear.to_owned(), |mask| mask(clear))
+    }
+}
+
+/// As its key.
+impl Serialize for Field {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.entry().key)
+    }
+}
+
+/// From its key. The error does not quote what stood there instead, which may be anything.
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        Self::of_key(&key).ok_or_else(|| serde::de::Error::custom("not a field, expected a key of the data dictionary"))
     }
 }
 

@@ -5,12 +5,14 @@
 //! one time short, Casbin is asked about each object with only the rules of that object loaded: no other rule can match.
 
 use casbin::{CoreApi, DefaultModel, Enforcer, MemoryAdapter, MgmtApi};
+use serde::{Deserialize, Serialize};
 
 use crate::field::Field;
 use crate::rule::{MODEL, Policy, Rule};
 
-/// How a row stands to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How a row stands to the caller. Serialised as its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reach {
     /// The caller owns it.
     Own,
@@ -58,10 +60,15 @@ pub enum Verb {
     CustomerMerge,
     /// Change mappings, reference data and the settings of matching.
     SourceManage,
+    /// Approve a draft that widens clear sight.
+    PolicyApprove,
+    /// Copy, restrict and erase a person.
+    PersonRights,
 }
 
-/// How much of a field a caller sees. Ordered: more is greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How much of a field a caller sees. Ordered: more is greater. Serialised as its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Sight {
     /// Nothing.
     Withheld,
@@ -71,8 +78,9 @@ pub enum Sight {
     Clear,
 }
 
-/// What a caller asks for. Masked unless asked otherwise, whatever the rights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What a caller asks for. Masked unless asked otherwise, whatever the rights. Serialised as `masked` or `clear`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum View {
     /// The mask.
     #[default]
@@ -97,7 +105,7 @@ macro_rules! words {
 }
 words!(Reach { Own "own", Department "department", All "all", });
 words!(Act { ReadMasked "read.masked", ReadClear "read.clear", Search "search", Sort "sort", Aggregate "aggregate", Export "export", Write "write", });
-words!(Verb { AuditRead "Audit read", ImportRun "Import run", ImportRead "Import read", PolicyRead "Policy read", PolicyChange "Policy change", TenantManage "Tenant manage", CustomerMerge "Customer merge", SourceManage "Source manage", });
+words!(Verb { AuditRead "Audit read", ImportRun "Import run", ImportRead "Import read", PolicyRead "Policy read", PolicyChange "Policy change", TenantManage "Tenant manage", CustomerMerge "Customer merge", SourceManage "Source manage", PolicyApprove "Policy approve", PersonRights "Person rights", });
 words!(Sight { Withheld "withheld", Masked "masked", Clear "clear", });
 
 impl Verb {
@@ -106,13 +114,19 @@ impl Verb {
     pub fn of_words(object: &str, act: &str) -> Option<Self> {
         Self::of_word(&format!("{object} {act}"))
     }
+
+    /// The object and the act that rules use: `Policy` and `approve`.
+    #[must_use]
+    pub fn object_and_act(self) -> (&'static str, &'static str) {
+        self.word().split_once(' ').unwrap_or((self.word(), ""))
+    }
 }
 
 /// Everything that one set of roles may do for one purpose. Bits: act × reach per field, and verbs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
     fields: [[u8; 3]; Field::ALL.len()],
-    verbs: u8,
+    verbs: u16,
 }
 
 /// Casbin could not be asked.
@@ -133,28 +147,39 @@ impl Matrix {
     pub async fn of(policy: &Policy, roles: &[&str], purpose: Option<&str>) -> Result<Self, Undecided> {
         let mut matrix = Self::NOTHING;
         let (ancestry, _) = policy.ancestry(roles);
+        let caller = Asked::CALLER;
+        let callers: Vec<(&str, &str)> = roles.iter().map(|role| (caller, *role)).collect();
         for field in Field::ALL {
             let key = field.entry().key;
-            let Some(casbin) = Asked::about(policy, roles, |role, object| object == key && ancestry.contains(role)).await? else { continue };
-            for (bit, act) in Act::ALL.iter().enumerate() {
+            let Some(casbin) = Asked::about(policy, &callers, |role, object, _| object == key && ancestry.contains(role)).await? else { continue };
+            for act in Act::ALL {
                 for reach in Reach::ALL {
-                    if casbin.allows(key, act.word(), *reach, purpose)? {
-                        matrix.fields[*field as usize][*reach as usize] |= 1 << bit;
+                    if casbin.allows(caller, key, act.word(), *reach, purpose)? {
+                        matrix.grant(*field, *act, *reach);
                     }
                 }
             }
         }
-        let Some(casbin) = Asked::about(policy, roles, |role, object| Field::of_key(object).is_none() && ancestry.contains(role)).await? else {
+        let Some(casbin) = Asked::about(policy, &callers, |role, object, _| Field::of_key(object).is_none() && ancestry.contains(role)).await? else {
             return Ok(matrix);
         };
-        for (bit, verb) in Verb::ALL.iter().enumerate() {
-            if let Some((object, act)) = verb.word().split_once(' ')
-                && casbin.allows(object, act, Reach::All, purpose)?
-            {
-                matrix.verbs |= 1 << bit;
+        for verb in Verb::ALL {
+            let (object, act) = verb.object_and_act();
+            if casbin.allows(caller, object, act, Reach::All, purpose)? {
+                matrix.grant_verb(*verb);
             }
         }
         Ok(matrix)
+    }
+
+    /// Remembers that Casbin allowed an act.
+    pub(crate) const fn grant(&mut self, field: Field, act: Act, reach: Reach) {
+        self.fields[field as usize][reach as usize] |= 1 << act as u8;
+    }
+
+    /// Remembers that Casbin allowed a verb.
+    pub(crate) const fn grant_verb(&mut self, verb: Verb) {
+        self.verbs |= 1 << verb as u8;
     }
 
     /// Whether an act on a field is allowed for a row of this reach.
@@ -180,6 +205,16 @@ impl Matrix {
         }
     }
 
+    /// The same with nothing allowed of personal fields.
+    #[must_use]
+    pub fn impersonal(&self) -> Self {
+        let mut matrix = self.clone();
+        for field in Field::ALL.iter().filter(|field| field.personal()) {
+            matrix.fields[*field as usize] = [0; 3];
+        }
+        matrix
+    }
+
     /// The widest reach in which the caller may see any field of a customer; rows beyond it are not fetched.
     #[must_use]
     pub fn widest(&self) -> Option<Reach> {
@@ -187,20 +222,23 @@ impl Matrix {
     }
 }
 
-/// Casbin with the rules of one object.
-struct Asked(Enforcer);
+/// Casbin with the rules that concern a question, and no others.
+pub(crate) struct Asked(Enforcer);
 
 impl Asked {
-    const CALLER: &str = "caller";
+    /// Not a word that a role could be called, so that no rule of a policy ever speaks of it.
+    const CALLER: &str = "#caller";
     const DOMAIN: &str = "tenant";
 
-    /// `None` when no rule concerns the object: Casbin is never asked with an empty policy, which it would allow.
-    async fn about(policy: &Policy, roles: &[&str], concerns: impl Fn(&str, &str) -> bool) -> Result<Option<Self>, Undecided> {
+    /// `callers` pairs each caller with a role granted to it; `concerns` chooses rules by role, object and act.
+    ///
+    /// `None` when no rule is chosen: Casbin is never asked with an empty policy, which it would allow.
+    pub(crate) async fn about(policy: &Policy, callers: &[(&str, &str)], concerns: impl Fn(&str, &str, &str) -> bool) -> Result<Option<Self>, Undecided> {
         let lines: Vec<Vec<String>> = policy
             .rules()
             .iter()
             .filter_map(|rule| match rule {
-                Rule::Permit { role, object, act, scope, purpose, allow } if concerns(role, object) => {
+                Rule::Permit { role, object, act, scope, purpose, allow } if concerns(role, object, act) => {
                     Some([role.as_str(), Self::DOMAIN, object, act, scope, purpose, if *allow { "allow" } else { "deny" }].map(str::to_owned).to_vec())
                 }
                 _ => None,
@@ -214,7 +252,7 @@ impl Asked {
             Rule::Permit { .. } => None,
         });
         let grants: Vec<Vec<String>> =
-            inherits.chain(roles.iter().map(|role| (Self::CALLER, *role))).map(|(role, from)| [role, from, Self::DOMAIN].map(str::to_owned).to_vec()).collect();
+            inherits.chain(callers.iter().copied()).map(|(role, from)| [role, from, Self::DOMAIN].map(str::to_owned).to_vec()).collect();
         let mut enforcer = Enforcer::new(DefaultModel::from_str(MODEL).await?, MemoryAdapter::default()).await?;
         enforcer.add_policies(lines).await?;
         if !grants.is_empty() {
@@ -223,18 +261,18 @@ impl Asked {
         Ok(Some(Self(enforcer)))
     }
 
-    fn allows(&self, object: &str, act: &str, reach: Reach, purpose: Option<&str>) -> Result<bool, Undecided> {
-        Ok(self.0.enforce((Self::CALLER, Self::DOMAIN, object, act, reach.word(), purpose.unwrap_or("-")))?)
+    pub(crate) fn allows(&self, caller: &str, object: &str, act: &str, reach: Reach, purpose: Option<&str>) -> Result<bool, Undecided> {
+        Ok(self.0.enforce((caller, Self::DOMAIN, object, act, reach.word(), purpose.unwrap_or("-")))?)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::Reach::{All, Department, Own};
     use super::*;
     use proptest::prelude::*;
 
-    fn wait<T>(future: impl Future<Output = T>) -> T {
+    pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
@@ -263,17 +301,19 @@ mod tests {
         assert_eq!(Matrix::NOTHING.widest(), None);
     }
 
-    fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    pub(crate) fn rules() -> impl Strategy<Value = Vec<Rule>> {
         let role = || prop::sample::select(vec!["a", "b", "c"]).prop_map(str::to_owned);
         let permit = (
             role(),
-            prop::sample::select(vec!["Customer.phone", "Customer.status", "Ticket.body"]),
-            prop::sample::select(vec!["read.masked", "read.clear", "search"]),
+            prop_oneof![
+                6 => (prop::sample::select(vec!["Customer.phone", "Customer.status", "Ticket.body"]), prop::sample::select(vec!["read.masked", "read.clear", "search"])),
+                1 => prop::sample::select(vec![("Policy", "read"), ("Policy", "approve"), ("Person", "rights")]),
+            ],
             prop::sample::select(vec!["own", "department", "all"]),
             prop::sample::select(vec!["*", "care", "sell"]),
             prop::bool::weighted(0.7),
         )
-            .prop_map(|(role, object, act, scope, purpose, allow)| {
+            .prop_map(|(role, (object, act), scope, purpose, allow)| {
                 (role, object, act, scope, if act == "read.clear" && purpose == "*" { "care" } else { purpose }, allow)
             })
             .prop_map(|(role, object, act, scope, purpose, allow)| Rule::Permit {
@@ -295,13 +335,18 @@ mod tests {
         fn the_matrix_is_casbin(rules in rules(), roles in prop::sample::subsequence(vec!["a", "b", "c"], 1..3), purpose in prop::option::of(prop::sample::select(vec!["care", "sell"]))) {
             let policy = Policy::checked(rules).unwrap();
             let matrix = wait(Matrix::of(&policy, &roles, purpose)).unwrap();
-            let Some(casbin) = wait(Asked::about(&policy, &roles, |_, _| true)).unwrap() else { return Ok(()) };
+            let callers: Vec<_> = roles.iter().map(|role| (Asked::CALLER, *role)).collect();
+            let Some(casbin) = wait(Asked::about(&policy, &callers, |_, _, _| true)).unwrap() else { return Ok(()) };
             for field in [Field::Phone, Field::Status, Field::Body, Field::Name] {
                 for act in [Act::ReadMasked, Act::ReadClear, Act::Search, Act::Write] {
                     for reach in Reach::ALL {
-                        prop_assert_eq!(matrix.allows(field, act, *reach), casbin.allows(field.entry().key, act.word(), *reach, purpose).unwrap());
+                        prop_assert_eq!(matrix.allows(field, act, *reach), casbin.allows(Asked::CALLER, field.entry().key, act.word(), *reach, purpose).unwrap());
                     }
                 }
+            }
+            for verb in Verb::ALL {
+                let (object, act) = verb.object_and_act();
+                prop_assert_eq!(matrix.may(*verb), casbin.allows(Asked::CALLER, object, act, All, purpose).unwrap());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod generated;
+mod governance;
 mod intake;
 mod over_http;
 mod personas;

@@ -190,7 +190,7 @@ async fn a_dry_run_keeps_nothing_and_the_real_run_is_bound_to_it() {
         let file = format!(
             "{HEADER}91001,欧阳甲一,13812345670,,甲公司,,成交客户,李经理\n91002,诸葛乙二,138,,乙公司,,潜在客户,李经理\n91003,欧阳甲一,13812345670,,甲公司,,成交客户,李经理\n"
         );
-        let dry = Options { dry_run: true, plan: None };
+        let dry = Options { dry_run: true, ..Options::default() };
         let shown = run(&home, "sales", "a.csv", file.as_bytes(), &dry).await.unwrap();
         let plan = shown.plan.clone().unwrap();
         assert_eq!((shown.files[0].counts.created, shown.files[0].counts.rejected, shown.linked().created), (2, 1, 1));
@@ -198,7 +198,7 @@ async fn a_dry_run_keeps_nothing_and_the_real_run_is_bound_to_it() {
         assert!(!ask(&home, "{ imports(first: 5) { file } }").await.to_string().contains("a.csv"));
         let left: Vec<_> = std::fs::read_dir(&home.config.data_dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().contains("rehearsal")), "{left:?}");
-        let bound = |plan: &str| Options { dry_run: false, plan: Some(plan.to_owned()) };
+        let bound = |plan: &str| Options { plan: Some(plan.to_owned()), ..Options::default() };
         for (bytes, hash, words) in [
             (file.replace("91001", "91009"), plan.clone(), "not those of the plan"),
             (file.clone(), "00".repeat(32), "no plan of this hash"),

@@ -287,3 +287,53 @@ fn every_command_of_the_readme_runs() {
     assert_eq!(ran, 12, "docs/intake.md lost its commands");
     assert!(readme.contains("cargo run --release -- demo") && readme.contains("cargo test --workspace"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_governance_docs_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |line: &str, user: &str| {
+        let words = words(line);
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let output = program(&arguments).current_dir(dir.path()).env("USER", user).output();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    std::fs::write(dir.path().join("sales.csv"), "序号,客户姓名,手机,客户状态,负责人\n1,张小三,138 1234 5678,意向客户,李经理\n").unwrap();
+    for line in [
+        "panorama migrate",
+        "panorama tenant create mine",
+        "panorama tenant user mine --subject li --name 李经理 --role sales",
+        "panorama import sales.csv --tenant mine --source sales",
+    ] {
+        run(line, "wang");
+    }
+    std::fs::write(
+        dir.path().join("tests.toml"),
+        "[[test]]\nname = \"no phones for analysts\"\nroles = [\"bi\"]\nfield = \"Customer.phone\"\nscope = \"all\"\nexpect = \"masked\"\n",
+    )
+    .unwrap();
+    let docs = include_str!("../../docs/governance.md");
+    let (mut number, mut ran) = (String::new(), 0);
+    let commands = docs.lines().filter(|line| line.starts_with("| ")).flat_map(|line| line.split('`').skip(1).step_by(2));
+    for command in commands.filter(|word| word.starts_with("panorama policy") || word.starts_with("panorama person")) {
+        if command.contains("policy draft") {
+            let path = dir.path().join("policy.csv");
+            let rules = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, rules + "p, support, Customer.address, read.clear, all, customer_service, allow\n").unwrap();
+        }
+        // The second person is another one.
+        let out = run(&command.replace("NUMBER", &number), if command.contains("approve") { "zhao" } else { "wang" });
+        if command.contains("person find") {
+            number = out.trim().to_owned();
+        }
+        if command.contains("copy.json") {
+            let copy = std::fs::read_to_string(dir.path().join("copy.json")).unwrap();
+            assert!(copy.contains("13812345678") && copy.contains("张小三"), "the copy is whole");
+        }
+        if command.contains("policy draft") {
+            assert!(out.contains("+ support may read.clear Customer.address of all for customer_service") && out.contains("second person"), "{out}");
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 20, "docs/governance.md lost its commands");
+}

@@ -41,7 +41,7 @@ impl Import {
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
         let files: Vec<File<'_>> = self.files.iter().map(|path| File::at(&self.source, path)).collect();
         let house = home::open(config).await?;
-        let options = Options { dry_run: self.dry_run, plan: self.plan };
+        let options = Options { dry_run: self.dry_run, plan: self.plan, uploaded: false };
         let report = run(&house, &self.tenant, &files, &options, self.json).await?;
         if self.json {
             return print(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default()));

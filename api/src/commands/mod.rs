@@ -2,10 +2,13 @@
 
 pub mod demo;
 mod import;
+mod person;
+mod policy;
 mod rows;
 mod steward;
 mod tenants;
 
+pub(crate) use rows::defused;
 pub use steward::rejects;
 
 use std::path::PathBuf;
@@ -117,6 +120,17 @@ enum Command {
     )]
     Mapping(steward::Mapping),
     /// Words that a tenant adds to what cleaning knows: number segments, industry and status words, divisions.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama policy show --tenant acme --out policy.csv\n  panorama policy draft policy.csv --tenant acme --reason 'support sees addresses'\n  panorama policy explain Customer.phone --tenant acme --user li"
+    )]
+    Policy(policy::Policy),
+    /// The rights of a person: a copy, consents, restriction, erasure.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama person copy C20261121001 --tenant acme --out copy.json\n  panorama person erase C20261121001 --tenant acme --reason 'request of 21 November'"
+    )]
+    Person(person::Person),
     #[command(subcommand, after_help = "Example:\n  panorama words add --tenant acme status-word 跟进中 潜在客户")]
     Words(steward::Words),
     /// What became of every imported row, as CSV. Shows clear values: for the data steward, and logged.
@@ -169,6 +183,8 @@ async fn run(command: Command, config: Config) -> Result<(), Stop> {
         Command::Imports(imports) => imports.run(&config).await,
         Command::Mapping(mapping) => mapping.run(&config).await,
         Command::Words(words) => words.run(&config).await,
+        Command::Policy(policy) => policy.run(&config).await,
+        Command::Person(person) => person.run(&config).await,
         Command::Rows(rows) => rows.run(&config).await,
         Command::Schema => print(&docs::schema()),
         Command::Dictionary => print(&docs::dictionary()),

@@ -9,7 +9,9 @@ mod hanging;
 mod id;
 pub mod mutation;
 mod page;
+mod policy;
 mod query;
+mod rights;
 mod steward;
 mod values;
 

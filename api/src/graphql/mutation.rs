@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, OutputType, Result, SimpleObject};
 use entity::import::{self, Wanted, undo};
-use entity::{Change, Error, merge, pair, pin, quality, reference, setting, signoff, source};
-use policy::Field;
+use entity::{Change, Error, erasure, merge, pair, people, pin, policy_version, purpose, quality, reference, rights, setting, signoff, source};
 use policy::clean::{Addition, ReferenceKind};
 use policy::mapping::Mapping as Meaning;
 use policy::survivorship::Survives;
@@ -15,6 +14,8 @@ use uuid::Uuid;
 
 use super::customer::Customer;
 use super::id::{self, Kind};
+use super::policy::{HolderInput, PolicyReview, Purpose, field as known};
+use super::rights::ErasureCertificate;
 use super::steward::{ImportReport, QualityReview, Sample, Source, alone};
 
 /// What can be done.
@@ -39,6 +40,9 @@ impl Refused {
 #[graphql(concrete(name = "SourcePayload", params(Source)))]
 #[graphql(concrete(name = "SamplePayload", params(Sample)))]
 #[graphql(concrete(name = "ReviewPayload", params("Vec<QualityReview>")))]
+#[graphql(concrete(name = "PolicyPayload", params(PolicyReview)))]
+#[graphql(concrete(name = "PurposePayload", params(Purpose)))]
+#[graphql(concrete(name = "ErasurePayload", params(ErasureCertificate)))]
 #[graphql(concrete(name = "DonePayload", params(bool)))]
 struct Payload<T: OutputType> {
     /// What there is now; null when something was wrong.
@@ -296,12 +300,66 @@ impl Mutation {
         payload(ctx, done.await.map(Sample))
     }
 
+    /// Writes down a new version of the policy, `p` and `g` lines, and says what it would change.
+    async fn draft_policy(&self, ctx: &Context<'_>, text: String, reason: String) -> Result<Payload<PolicyReview>> {
+        payload(ctx, policy_version::draft(change(ctx), &text, &reason).await.map(PolicyReview::of))
+    }
+
+    /// Approves the step from the version in force to another, as the second person.
+    async fn approve_policy(&self, ctx: &Context<'_>, version: i32) -> Result<Payload<PolicyReview>> {
+        payload(ctx, policy_version::approve(change(ctx), version).await.map(PolicyReview::of))
+    }
+
+    /// Puts a version in force, be it new or old. Every server follows within five seconds.
+    async fn activate_policy(&self, ctx: &Context<'_>, version: i32, reason: String) -> Result<Payload<PolicyReview>> {
+        payload(ctx, policy_version::activate(change(ctx), version, &reason).await.map(PolicyReview::of))
+    }
+
+    /// Adds tests of the policy, as a TOML file of [[test]]. Every version must pass them before it is activated.
+    async fn put_policy_tests(&self, ctx: &Context<'_>, toml: String) -> Result<Payload<bool>> {
+        let done = async {
+            let fixtures = policy::fixtures_from_toml(&toml).map_err(|problem| Error::Invalid(format!("toml: {problem}")))?;
+            policy_version::put_tests(change(ctx), fixtures).await
+        };
+        payload(ctx, done.await.map(|()| true))
+    }
+
+    /// Takes a test of the policy away, so that what it guarded can change.
+    async fn remove_policy_test(&self, ctx: &Context<'_>, name: String) -> Result<Payload<bool>> {
+        payload(ctx, policy_version::remove_test(change(ctx), &name).await.map(|()| true))
+    }
+
+    /// Gives a user, a department or a service token these roles instead of those it had. Nobody changes their own.
+    async fn assign_roles(&self, ctx: &Context<'_>, holder: HolderInput, roles: Vec<String>) -> Result<Payload<bool>> {
+        let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+        payload(ctx, people::assign(change(ctx), &holder.into(), &roles).await.map(|()| true))
+    }
+
+    /// Adds a purpose, gives it another label, or retires it.
+    async fn put_purpose(&self, ctx: &Context<'_>, code: String, label: String, #[graphql(default)] retired: bool) -> Result<Payload<Purpose>> {
+        payload(ctx, purpose::put(change(ctx), &code, &label, retired).await.map(Purpose::of))
+    }
+
+    /// Writes down that a customer gave or withdrew consent to a purpose. A withdrawn one is closed at once.
+    async fn record_consent(&self, ctx: &Context<'_>, customer: ID, purpose: String, version: String, given: bool) -> Result<Payload<Customer>> {
+        let done = async { rights::consent(change(ctx), key(Kind::Customer, &customer)?, &purpose, &version, given).await };
+        payload(ctx, done.await.map(alone))
+    }
+
+    /// Restricts a customer's data to storage, so that every role sees nothing of it, or lifts that.
+    async fn restrict_customer(&self, ctx: &Context<'_>, customer: ID, restricted: bool, reason: String) -> Result<Payload<Customer>> {
+        let done = async { rights::restrict(change(ctx), key(Kind::Customer, &customer)?, restricted, &reason).await };
+        payload(ctx, done.await.map(alone))
+    }
+
+    /// Erases a person by destroying the keys of everything that tells of them. Cannot be undone.
+    async fn erase_person(&self, ctx: &Context<'_>, customer: ID, reason: String) -> Result<Payload<ErasureCertificate>> {
+        let done = async { erasure::erase(change(ctx), key(Kind::Customer, &customer)?, &reason).await };
+        payload(ctx, done.await.map(ErasureCertificate::of))
+    }
+
     /// Reviews the quality of every source, for this month.
     async fn review_quality(&self, ctx: &Context<'_>) -> Result<Payload<Vec<QualityReview>>> {
         payload(ctx, quality::review(change(ctx)).await.map(|reviews| reviews.into_iter().map(QualityReview::of).collect()))
     }
-}
-
-fn known(field: &str) -> std::result::Result<Field, Error> {
-    Field::of_key(field).ok_or_else(|| Error::Invalid("field: not a field of the data dictionary".to_owned()))
 }

@@ -13,6 +13,8 @@ use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
 use super::id::{self, Kind};
 use super::page::Page;
+use super::policy::Policy;
+use super::rights::ErasureCertificate;
 use super::session;
 use super::steward::{Duplicate, ImportReport, MappingProposal, MappingVersion, Merge, QualityReview, Sample, Source};
 use super::values::{Channel, CustomerType, Status, ValueTier};
@@ -72,6 +74,13 @@ impl Query {
         Ok(CustomerConnection { edges, page_info, page: page_of, filter })
     }
 
+    /// How many customers there are in each group. Groups of fewer than five are not told, nor what would let them be computed.
+    async fn customer_counts(&self, ctx: &Context<'_>, by: CustomerGroup, filter: Option<CustomerFilter>) -> Result<CustomerCounts> {
+        let counts = entity::customer::counts(session(ctx), &filter.unwrap_or_default().into(), by.into()).await?;
+        let groups = counts.groups.into_iter().map(|(code, count)| GroupCount { code, count }).collect();
+        Ok(CustomerCounts { total: counts.total, groups })
+    }
+
     /// Finds one customer by an exact value. Searching by phone or e-mail has a budget: at most five values that share a mask
     /// in a day, sixty in an hour.
     async fn find_customer(&self, ctx: &Context<'_>, by: FindBy) -> Result<Option<Customer>> {
@@ -93,6 +102,24 @@ impl Query {
     /// The audit log.
     async fn audit(&self) -> Audit {
         Audit
+    }
+
+    /// The policy: versions, tests, purposes, who holds roles, why somebody sees something.
+    async fn policy(&self) -> Policy {
+        Policy
+    }
+
+    /// All that is held about a person, in the clear, with who has seen it. For those who see to the rights of persons.
+    async fn person_copy(&self, ctx: &Context<'_>, customer: ID) -> Result<PersonCopy> {
+        let key = id::customer(&customer).ok_or(Error::NotFound)?;
+        let customer = entity::customer::get(session(ctx), key).await?.ok_or(Error::NotFound)?;
+        let copy = crate::person::copy(session(ctx), &customer).await?;
+        Ok(PersonCopy { csv: crate::person::csv(&copy)?, json: copy.to_string() })
+    }
+
+    /// Certificates of erasures, newest first; of one customer number, if it is given.
+    async fn erasures(&self, ctx: &Context<'_>, number: Option<String>) -> Result<Vec<ErasureCertificate>> {
+        Ok(entity::erasure::certificates(session(ctx), number.as_deref()).await?.into_iter().map(ErasureCertificate::of).collect())
     }
 
     /// Import reports, newest first. For those who may read them. While an import runs, its counts grow with every batch.
@@ -150,6 +177,49 @@ impl Query {
     async fn quality_reviews(&self, ctx: &Context<'_>) -> Result<Vec<QualityReview>> {
         Ok(quality::history(session(ctx)).await?.into_iter().map(QualityReview::of).collect())
     }
+}
+
+/// By what customers are counted.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "entity::customer::Group")]
+enum CustomerGroup {
+    /// By status.
+    Status,
+    /// By industry.
+    Industry,
+    /// By channel.
+    Channel,
+    /// By value tier.
+    ValueTier,
+    /// By person and company.
+    CustomerType,
+}
+
+/// Customers by group.
+#[derive(SimpleObject)]
+struct CustomerCounts {
+    /// Null when there are fewer than five.
+    total: Option<i64>,
+    /// The largest first.
+    groups: Vec<GroupCount>,
+}
+
+/// One group.
+#[derive(SimpleObject)]
+struct GroupCount {
+    /// The code, as it is stored; null for those who have none.
+    code: Option<String>,
+    /// Null when it is not told.
+    count: Option<i64>,
+}
+
+/// What is held about a person.
+#[derive(SimpleObject)]
+struct PersonCopy {
+    /// As JSON.
+    json: String,
+    /// As a table: where, and what.
+    csv: String,
 }
 
 /// The caller.

@@ -87,6 +87,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Do what this plan shows, or do not begin.
     pub plan: Option<String>,
+    /// The files came over HTTP; the log tells an upload from a command.
+    pub uploaded: bool,
 }
 
 /// Something that happens while a run goes on.
@@ -113,10 +115,11 @@ pub async fn run(
 ) -> Result<Report, Stop> {
     let mut opened = Vec::new();
     for file in files {
-        opened.push(Opened::of(house, principal, file).await?);
+        opened.push(Opened::of(house, principal, file, options.uploaded).await?);
         progress(Progress::Read(&file.name, opened.last().map_or(0, |opened| opened.look.bytes)));
     }
     let dated: Vec<plan::File> = opened.iter().map(|opened| plan::File { source: opened.source.name.clone(), digest: opened.look.digest }).collect();
+    let operation = |name: &str| operation(options.uploaded, name);
     let now = Session::run(house, principal, operation("Import.plan"), async |session| {
         let basis = plan::basis(&session, &dated).await?;
         let promised = if let Some(hash) = &options.plan { Some(plan::promised(&session, hash, &basis).await?) } else { None };
@@ -147,7 +150,7 @@ pub async fn run(
             plan: Some(plan),
         });
     }
-    let (bracket, mut imported) = (Bracket::Each(house, principal), Vec::new());
+    let (bracket, mut imported) = (Bracket::Each(house, principal, options.uploaded), Vec::new());
     for opened in opened {
         imported.push(opened.import(&bracket, progress).await?);
     }
@@ -184,8 +187,8 @@ async fn compare(bracket: &Bracket<'_>, progress: &mut dyn FnMut(Progress<'_>)) 
     Ok(sum)
 }
 
-fn operation(name: &str) -> Operation {
-    Operation::new("command", name)
+fn operation(uploaded: bool, name: &str) -> Operation {
+    Operation::new(if uploaded { "upload" } else { "command" }, name)
 }
 
 /// The error of a batch.
@@ -205,15 +208,15 @@ impl From<entity::Error> for Failed {
 
 /// A transaction for each step, or one for all when it is a rehearsal.
 enum Bracket<'b> {
-    Each(&'b House, &'b Arc<Principal>),
+    Each(&'b House, &'b Arc<Principal>, bool),
     One(&'b Change),
 }
 
 impl Bracket<'_> {
     async fn run<T>(&self, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
         match self {
-            Self::Each(house, principal) => {
-                let done = Change::run(house, principal, operation(name), async |change| work(change).await.map_err(Failed::from));
+            Self::Each(house, principal, uploaded) => {
+                let done = Change::run(house, principal, operation(*uploaded, name), async |change| work(change).await.map_err(Failed::from));
                 done.await.map_err(|failed| failed.0)
             }
             Self::One(change) => Ok(work(change).await?),
@@ -234,9 +237,9 @@ struct Opened {
 }
 
 impl Opened {
-    async fn of(house: &House, principal: &Arc<Principal>, file: &File<'_>) -> Result<Self, Stop> {
+    async fn of(house: &House, principal: &Arc<Principal>, file: &File<'_>, uploaded: bool) -> Result<Self, Stop> {
         let in_file = |problem: String| Stop::new(format!("file {}: {problem}", file.name));
-        let known = Session::run(house, principal, operation("Import.prepare"), async |session| {
+        let known = Session::run(house, principal, operation(uploaded, "Import.prepare"), async |session| {
             session.permit(policy::Verb::ImportRun)?;
             let source = source::named(&session, file.source).await?;
             Ok::<_, entity::Error>((source, people::by_name(&session).await?, reference::of(&session).await?))
@@ -282,18 +285,24 @@ impl Opened {
         let Begun { import, counts, tally } = begun;
         let mut so_far = SoFar { counts, tally };
         let loaded = self.load(bracket, &import, &mut run, &mut so_far, progress, &at).await;
-        let state = match loaded {
-            Ok(Some(stopped)) => stopped,
+        let ended = match loaded {
+            Ok(Some(stopped)) => Ok(stopped),
             Ok(None) => {
-                bracket.run("Import.finish", async |change| import::finish(change, &import, &so_far.counts, &so_far.tally).await).await?;
-                "done".to_owned()
+                let finished = bracket.run("Import.finish", async |change| import::finish(change, &import, &so_far.counts, &so_far.tally).await).await;
+                finished.map(|()| "done".to_owned())
             }
-            Err(stop) => {
-                bracket.run("Import.fail", async |change| import::fail(change, &import, &so_far.counts, &so_far.tally).await).await?;
-                return Err(stop);
-            }
+            Err(stop) => Err(stop),
         };
-        Ok(Imported { source, file: name, import: import.id(), state, encoding, counts: so_far.counts, tally: so_far.tally })
+        match ended {
+            Ok(state) => Ok(Imported { source, file: name, import: import.id(), state, encoding, counts: so_far.counts, tally: so_far.tally }),
+            Err(stop) => {
+                // What stopped it may keep this from being written too; running the file again goes on all the same.
+                if bracket.run("Import.fail", async |change| import::fail(change, &import, &so_far.counts, &so_far.tally).await).await.is_err() {
+                    tracing::warn!(import = %import.id(), "the import could not be marked as failed");
+                }
+                Err(stop)
+            }
+        }
     }
 
     /// Loads batch after batch. Returns the state in which somebody stopped it.

@@ -1,7 +1,9 @@
 //! Customers: the golden records, and the questions that find them.
 
+mod aggregate;
 mod questions;
 
+pub use aggregate::{Counts, FLOOR, Group, counts};
 pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
 pub(crate) use questions::{heirs, with_merged};
 
@@ -11,7 +13,7 @@ use policy::{Channel, CustomerType, Field, Sight, Status, ValueTier, View};
 use sea_orm::entity::prelude::Uuid;
 
 use crate::Session;
-use crate::guard::{Guarded, Open, Reaching, Vaulted, Whose};
+use crate::guard::{Closed, Guarded, Open, Reaching, Vaulted, Whose};
 use crate::people::words;
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
@@ -60,6 +62,9 @@ pub(crate) mod table {
         pub created_at: ChronoDateTimeUtc,
         pub updated_at: ChronoDateTimeUtc,
         pub digest: Option<Vec<u8>>,
+        pub restricted_at: Option<ChronoDateTimeUtc>,
+        pub closed_purposes: Option<Json>,
+        pub erased_at: Option<ChronoDateTimeUtc>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -107,14 +112,34 @@ pub struct Quality {
     pub issues: Vec<String>,
 }
 
-impl From<Model> for Customer {
-    fn from(row: Model) -> Self {
-        let whose = Whose { customer: row.id, owner: row.owner_id, department: row.department_id };
-        Self(Reaching::new(whose, row))
+/// What of a customer is closed to whoever declared this purpose.
+fn closed(row: &Model, purpose: Option<&str>) -> Closed {
+    let withdrawn = || row.closed_purposes.as_ref().is_some_and(|codes| purpose.is_some_and(|purpose| words(codes).iter().any(|code| code == purpose)));
+    match row.restricted_at {
+        Some(_) => Closed::Everything,
+        None if withdrawn() => Closed::Personal,
+        None => Closed::Nothing,
     }
 }
 
 impl Customer {
+    /// A row, and how it stands to the caller.
+    pub(crate) fn of(session: &Session, row: Model) -> Self {
+        let closed = closed(&row, session.principal().purpose());
+        let whose = Whose { customer: row.id, owner: row.owner_id, department: row.department_id, closed };
+        Self(Reaching::new(whose, row))
+    }
+
+    /// Whether something of the customer is closed to whoever declares this purpose.
+    pub(crate) fn closed_to(&self, purpose: Option<&str>) -> bool {
+        closed(&self.0.model, purpose) != Closed::Nothing
+    }
+
+    /// Since when the data may be stored and nothing else.
+    pub(crate) fn restricted_at(&self) -> Option<DateTime<Utc>> {
+        self.0.model.restricted_at
+    }
+
     /// The key. Opaque outside; says nothing about the person.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -209,8 +234,7 @@ impl Customer {
     /// Why each value won, of the fields that the caller may see.
     #[must_use]
     pub fn provenance(&self, session: &Session) -> Open<Vec<Provenance>> {
-        let reach = session.principal().reach(&self.0.whose);
-        let seen = |why: &Provenance| Field::of_key(&why.field).is_some_and(|field| session.matrix().sight(field, reach, View::Clear) > Sight::Withheld);
+        let seen = |why: &Provenance| Field::of_key(&why.field).is_some_and(|field| session.sight(field, &self.0.whose, View::Clear) > Sight::Withheld);
         self.told(Field::Provenance, |row| {
             serde_json::from_value::<Vec<Provenance>>(row.provenance.clone()).unwrap_or_default().into_iter().filter(seen).collect()
         })

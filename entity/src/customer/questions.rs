@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Email, Phone};
-use policy::{Act, Field, Pii, Reach};
+use policy::{Act, Field, Pii, Reach, Verb};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::IntoCondition;
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
@@ -99,7 +99,7 @@ pub async fn of_keys(session: &Session, ids: &[Uuid]) -> Result<Vec<Customer>, E
 /// A customer on its way to a caller: from here on the event names it, whatever is read of it.
 fn handed(session: &Session, row: Model) -> Customer {
     session.met(row.id);
-    Customer::from(row)
+    Customer::of(session, row)
 }
 
 /// Customers and all that were merged into them, each with the one that it went up in.
@@ -243,11 +243,13 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
 /// Customers within the caller's reach; the reach is in the WHERE. `None` when there is none.
 fn visible(session: &Session) -> Option<Select<Entity>> {
     let widest = session.matrix().widest()?;
-    Some(session.scope().find::<Entity>().filter(within(session, widest)))
+    let select = session.scope().find::<Entity>().filter(Column::ErasedAt.is_null()).filter(within(session, widest));
+    // Restricted: only who may lift it finds the customer, and sees nothing of it but that.
+    Some(if session.matrix().may(Verb::PersonRights) { select } else { select.filter(Column::RestrictedAt.is_null()) })
 }
 
 /// Rows of at most this reach to the caller.
-fn within(session: &Session, reach: Reach) -> Condition {
+pub(super) fn within(session: &Session, reach: Reach) -> Condition {
     let principal = session.principal();
     let own = principal.user.map(|user| Column::OwnerId.eq(user));
     let department = principal.department.map(|department| Column::DepartmentId.eq(department));
@@ -260,7 +262,7 @@ fn within(session: &Session, reach: Reach) -> Condition {
     }
 }
 
-fn filtered(session: &Session, filter: &Filter) -> Result<Option<Select<Entity>>, Error> {
+pub(super) fn filtered(session: &Session, filter: &Filter) -> Result<Option<Select<Entity>>, Error> {
     let Some(mut select) = visible(session) else { return Ok(None) };
     select = select.filter(Column::MergedInto.is_null());
     let mut narrow = |field: Field, condition: Option<Condition>| -> Result<(), Error> {
@@ -289,7 +291,7 @@ fn filtered(session: &Session, filter: &Filter) -> Result<Option<Select<Entity>>
 }
 
 /// The widest reach in which the caller may do this with a field; refused where there is none.
-fn require(session: &Session, act: Act, field: Field) -> Result<Reach, Error> {
+pub(super) fn require(session: &Session, act: Act, field: Field) -> Result<Reach, Error> {
     let widest = Reach::ALL.iter().rev().copied().find(|reach| session.matrix().allows(field, act, *reach));
     widest.ok_or_else(|| {
         session.deny(field.entry().key);

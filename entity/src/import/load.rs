@@ -39,10 +39,13 @@ pub struct SoFar {
 /// # Errors
 /// The database refuses, the caller may not import, another process has taken the import over, or the counts of the batch
 /// do not add up: nothing of the batch is kept.
-pub async fn batch(change: &Change, run: &mut Run, import: &Import, batch: Batch, tally: Tally, so_far: &SoFar) -> Result<SoFar, Error> {
+pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: Batch, mut tally: Tally, so_far: &SoFar) -> Result<SoFar, Error> {
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    if run.erased {
+        refuse_erased(change, import, &mut batch, &mut tally).await?;
+    }
     let mut counts = Counts { read: size(batch.read()), rejected: size(batch.rejects.len()), warnings: tally.warnings.values().sum(), ..Counts::default() };
     let begun = std::time::Instant::now();
     let mut load = Load::of(scope, import, batch, &mut counts).await?;
@@ -65,6 +68,27 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, batch: Batch
     change.note("counts", serde_json::to_value(counts).unwrap_or_default());
     Ok(now)
 }
+
+/// Rows of persons who were erased are rejected, and nothing of them is kept, not even for the report.
+async fn refuse_erased(change: &Change, import: &Import, batch: &mut Batch, tally: &mut Tally) -> Result<(), Error> {
+    let people = batch.rows.iter().map(|row| (row.draft.phone.as_ref(), row.draft.email.as_ref()));
+    let erased = crate::erasure::erased(change.scope(), change.keyring(), people).await?;
+    if erased.is_empty() {
+        return Ok(());
+    }
+    *tally.reasons.entry(ERASED.to_owned()).or_default() += size(erased.len());
+    let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut batch.rows).into_iter().enumerate().partition(|(at, _)| erased.contains(at));
+    batch.rows = kept.into_iter().map(|(_, row)| row).collect();
+    batch.rejects.extend(gone.into_iter().map(|(_, row)| {
+        let mut fate = import.fate(row.draft.row_number, row.draft.line, "rejected", None);
+        fate.reason = Set(Some(ERASED.to_owned()));
+        fate.detail = Set(Some("a person of this number or address was erased on request; take the row out at its source".to_owned()));
+        fate
+    }));
+    Ok(())
+}
+
+const ERASED: &str = "erased_person";
 
 /// A record that is stored already.
 #[derive(FromQueryResult)]
@@ -226,8 +250,8 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
         Column::PersonIndex,
     ];
     for chunk in rows.chunks(5_000) {
-        let ids = chunk.iter().map(|row| row.external_id.as_str());
-        let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(Column::ExternalId.is_in(ids));
+        let ids = chunk.iter().map(|row| row.external_id.clone());
+        let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(scope.among(Column::ExternalId, ids));
         let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
         known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
     }
@@ -239,7 +263,7 @@ async fn met(scope: &Scope, import: &Import, known: &HashMap<String, Known>) -> 
     let others: Vec<Uuid> = known.values().filter(|known| known.import_id != import.id).map(|known| known.id).collect();
     let mut met = HashSet::new();
     for chunk in others.chunks(5_000) {
-        let select = scope.find::<row::Entity>().filter(row::Column::ImportId.eq(import.id)).filter(row::Column::RecordId.is_in(chunk.iter().copied()));
+        let select = scope.find::<row::Entity>().filter(row::Column::ImportId.eq(import.id)).filter(scope.among(row::Column::RecordId, chunk.iter().copied()));
         met.extend(select.select_only().column(row::Column::RecordId).into_tuple::<Uuid>().all(scope.tx()).await?);
     }
     Ok(met)
@@ -281,9 +305,9 @@ pub(super) fn marks(count: usize, from: usize) -> String {
 /// What records tell of goes.
 pub(super) async fn forget_told(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
     for chunk in records.chunks(5_000) {
-        scope.delete_where::<order::table::Entity>(order::table::Column::RecordId.is_in(chunk.iter().copied())).await?;
-        scope.delete_where::<contact::table::Entity>(contact::table::Column::RecordId.is_in(chunk.iter().copied())).await?;
-        scope.delete_where::<ticket::table::Entity>(ticket::table::Column::RecordId.is_in(chunk.iter().copied())).await?;
+        scope.delete_where::<order::table::Entity>(scope.among(order::table::Column::RecordId, chunk.iter().copied())).await?;
+        scope.delete_where::<contact::table::Entity>(scope.among(contact::table::Column::RecordId, chunk.iter().copied())).await?;
+        scope.delete_where::<ticket::table::Entity>(scope.among(ticket::table::Column::RecordId, chunk.iter().copied())).await?;
     }
     Ok(())
 }

@@ -352,20 +352,18 @@ async fn keep(change: &Change, import: &Import, counts: &Counts, tally: &Tally, 
     Err(Error::Invalid("another process has taken this import over; it goes on there".to_owned()))
 }
 
-/// Ends a run: `done` when its counts reconcile, else `failed`.
+/// Ends a run that has read its file to the end.
 ///
 /// # Errors
 /// The counts do not add up.
 pub async fn finish(change: &Change, import: &Import, counts: &Counts, tally: &Tally) -> Result<(), Error> {
     change.permit(Verb::ImportRun)?;
-    keep(change, import, counts, tally, if counts.reconciles() { "done" } else { "failed" }).await?;
+    if !counts.reconciles() {
+        return Err(Error::Invalid(format!("import {}: the counts do not add up", import.id)));
+    }
     change.note("import", import.id.to_string());
     change.note("counts", serde_json::to_value(counts).unwrap_or_default());
-    if counts.reconciles() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(format!("import {}: the counts do not add up; nothing after this batch was loaded", import.id)))
-    }
+    keep(change, import, counts, tally, "done").await
 }
 
 /// Ends a run that cannot go on: what was loaded stays, and adds up.

@@ -6,7 +6,7 @@ use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
 use super::{row, table};
-use crate::guard::{Guarded, Reaching, Whose};
+use crate::guard::{Closed, Guarded, Reaching, Whose};
 use crate::{Error, Session};
 
 /// The refused rows of an import.
@@ -40,7 +40,7 @@ pub async fn of(session: &Session, import: Uuid) -> Result<Rejects, Error> {
     let rows = scope.find::<row::Entity>().filter(row::Column::ImportId.eq(import)).filter(row::Column::Outcome.eq("rejected"));
     let rows = rows.order_by_asc(row::Column::RowNumber).all(scope.tx()).await?;
     // A refused row is nobody's customer: it is reached like a customer without an owner.
-    let whose = Whose { customer: import, owner: None, department: None };
+    let whose = Whose { customer: import, owner: None, department: None, closed: Closed::Nothing };
     Ok(Rejects {
         header: found.header.map(|header| crate::people::words(&header)).unwrap_or_default(),
         rows: rows

@@ -80,10 +80,12 @@ async fn remove(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
     let marks = marks(records.len(), 2);
     scope.run(&format!("DELETE FROM signoff_row WHERE tenant_id = $1 AND record_id IN ({marks})"), these()).await?;
     for column in [pair::table::Column::RecordA, pair::table::Column::RecordB] {
-        scope.delete_where::<pair::table::Entity>(column.is_in(records.iter().copied())).await?;
+        scope.delete_where::<pair::table::Entity>(scope.among(column, records.iter().copied())).await?;
     }
-    scope.update_where::<row::Entity>(row::Column::RecordId.is_in(records.iter().copied()), vec![(row::Column::RecordId, Expr::value(None::<Uuid>))]).await?;
-    scope.delete_where::<Entity>(Column::Id.is_in(records.iter().copied())).await?;
+    scope
+        .update_where::<row::Entity>(scope.among(row::Column::RecordId, records.iter().copied()), vec![(row::Column::RecordId, Expr::value(None::<Uuid>))])
+        .await?;
+    scope.delete_where::<Entity>(scope.among(Column::Id, records.iter().copied())).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sea_orm::QuerySelect;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Func;
+use sea_orm::sea_query::{Asterisk, Func};
 
 use super::member::Sharing;
 use super::{Member, Run, Shared, Touched};
@@ -50,11 +50,11 @@ async fn uniform(scope: &Scope, customers: HashSet<Uuid>) -> Result<HashSet<Uuid
     let customers: Vec<Uuid> = customers.into_iter().collect();
     let mut uniform = HashSet::new();
     for chunk in customers.chunks(5_000) {
-        let select = scope.find::<Entity>().filter(Column::CustomerId.is_in(chunk.iter().copied())).select_only().column(Column::CustomerId);
+        let select = scope.find::<Entity>().filter(scope.among(Column::CustomerId, chunk.iter().copied())).select_only().column(Column::CustomerId);
         let select = select
             .expr_as(Func::count_distinct(Expr::col(Column::Likeness)), "said")
             .column_as(Column::Likeness.count(), "known")
-            .column_as(Column::Id.count(), "records")
+            .expr_as(Func::count(Expr::col(Asterisk)), "records")
             .column_as(Column::HeldFor.count(), "held")
             .group_by(Column::CustomerId);
         let counted: Vec<(Uuid, i64, i64, i64, i64)> = select.into_tuple().all(scope.tx()).await?;

@@ -24,7 +24,7 @@ impl Companies {
         for chunk in companies.chunks(5_000) {
             let select = scope
                 .find::<Entity>()
-                .filter(Column::CompanyIndex.is_in(chunk.iter().map(|key| key.to_vec())))
+                .filter(scope.among(Column::CompanyIndex, chunk.iter().map(|key| key.to_vec())))
                 .filter(Column::Industry.is_not_null())
                 .select_only()
                 .columns([Column::Id, Column::CompanyIndex, Column::Industry]);
@@ -66,7 +66,7 @@ impl Companies {
 pub(super) async fn without_industry(scope: &Scope, companies: &[(Key, Option<String>)]) -> Result<Vec<Uuid>, Error> {
     let mut customers = Vec::new();
     for chunk in companies.chunks(1_000) {
-        let theirs = scope.find::<Entity>().filter(Column::CompanyIndex.is_in(chunk.iter().map(|(key, _)| key.to_vec())));
+        let theirs = scope.find::<Entity>().filter(scope.among(Column::CompanyIndex, chunk.iter().map(|(key, _)| key.to_vec())));
         let theirs = theirs.select_only().column(Column::CustomerId).into_query();
         let before: Vec<&String> = chunk.iter().filter_map(|(_, before)| before.as_ref()).collect();
         let open = customer::Column::Industry.is_null().or(customer::Column::Industry.is_in(before));

@@ -56,6 +56,14 @@ pub(crate) enum Shared {
     Person(link::Key),
 }
 
+impl Shared {
+    const fn bytes(&self) -> &link::Key {
+        match self {
+            Self::Phone(key) | Self::Email(key) | Self::Person(key) => key,
+        }
+    }
+}
+
 impl Member {
     /// The keys by which it may be joined to others.
     pub fn keys(&self) -> impl Iterator<Item = Shared> {
@@ -125,9 +133,8 @@ const COLUMNS: [Column; 27] = [
     Column::Traits,
 ];
 
-/// A stored record that shares a key.
+/// What stored records that share a key have in common: whose they are, and what they are like.
 pub(crate) struct Sharing {
-    pub id: Uuid,
     pub customer: Option<Uuid>,
     pub shared: Shared,
     pub likeness: Option<Vec<u8>>,
@@ -135,6 +142,19 @@ pub(crate) struct Sharing {
 
 /// The most keys of one statement.
 const CHUNK: usize = 5_000;
+
+/// A column that holds keys, and what they are.
+type Keyed = (Column, fn(link::Key) -> Shared);
+
+/// Keys by the column that holds them, in lists for one statement each.
+fn by_column(keys: &[Shared]) -> Vec<(Keyed, Vec<Vec<u8>>)> {
+    let columns: [Keyed; 3] = [(Column::PhoneIndex, Shared::Phone), (Column::EmailIndex, Shared::Email), (Column::PersonIndex, Shared::Person)];
+    let lists = columns.into_iter().flat_map(|(column, shared)| {
+        let mine: Vec<Vec<u8>> = keys.iter().filter(|key| shared(*key.bytes()) == **key).map(|key| key.bytes().to_vec()).collect();
+        mine.chunks(CHUNK).map(|chunk| ((column, shared), chunk.to_vec())).collect::<Vec<_>>()
+    });
+    lists.collect()
+}
 
 /// Reads members of the tenant: those that share a key, or those of some customers.
 pub(crate) struct Reader<'r> {
@@ -144,31 +164,25 @@ pub(crate) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// Which records share one of these keys, whose they are, and what they are like.
+    /// Whose records share one of these keys, and what they are like; each once.
     pub async fn sharing(&self, keys: &[Shared]) -> Result<Vec<Sharing>, Error> {
-        let (mut phones, mut emails, mut persons) = (Vec::new(), Vec::new(), Vec::new());
-        for key in keys {
-            match key {
-                Shared::Phone(key) => phones.push(key.to_vec()),
-                Shared::Email(key) => emails.push(key.to_vec()),
-                Shared::Person(key) => persons.push(key.to_vec()),
+        let mut found = Vec::new();
+        for ((column, shared), chunk) in by_column(keys) {
+            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().distinct();
+            let select = select.columns([column, Column::CustomerId, Column::Likeness]);
+            for (key, customer, likeness) in select.into_tuple::<(Vec<u8>, Option<Uuid>, Option<Vec<u8>>)>().all(self.scope.tx()).await? {
+                found.extend(link::Key::try_from(key).ok().map(|key| Sharing { customer, shared: shared(key), likeness }));
             }
         }
+        Ok(found)
+    }
+
+    /// Which records share one of these keys.
+    pub async fn holding(&self, keys: &[Shared]) -> Result<Vec<Uuid>, Error> {
         let mut found = Vec::new();
-        for (column, keys) in [(Column::PhoneIndex, phones), (Column::EmailIndex, emails), (Column::PersonIndex, persons)] {
-            for chunk in keys.chunks(CHUNK) {
-                let select = self.scope.find::<Entity>().filter(column.is_in(chunk.iter().cloned())).select_only();
-                let select = select.columns([Column::Id, Column::CustomerId, column, Column::Likeness]);
-                for (id, customer, key, likeness) in select.into_tuple::<(Uuid, Option<Uuid>, Vec<u8>, Option<Vec<u8>>)>().all(self.scope.tx()).await? {
-                    let Ok(key) = link::Key::try_from(key) else { continue };
-                    let shared = match column {
-                        Column::PhoneIndex => Shared::Phone(key),
-                        Column::EmailIndex => Shared::Email(key),
-                        _ => Shared::Person(key),
-                    };
-                    found.push(Sharing { id, customer, shared, likeness });
-                }
-            }
+        for ((column, _), chunk) in by_column(keys) {
+            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().column(Column::Id);
+            found.extend(select.into_tuple::<Uuid>().all(self.scope.tx()).await?);
         }
         Ok(found)
     }
@@ -183,9 +197,14 @@ impl Reader<'_> {
         self.by(Column::Id, records).await
     }
 
-    /// Those of an import behind a row, in order.
+    /// Those of an import behind a row, in order; of a customer's records that say the same the first.
     pub async fn behind(&self, import: Uuid, row: i32, limit: u64) -> Result<Vec<(i32, Member)>, Error> {
-        let select = self.scope.find::<Entity>().filter(Column::ImportId.eq(import)).filter(Column::RowNumber.gt(row));
+        // The coalesced id keeps SQLite from walking along all ids.
+        let first = Expr::cust(
+            "NOT EXISTS (SELECT 1 FROM source_record AS earlier WHERE earlier.tenant_id = source_record.tenant_id AND earlier.customer_id = source_record.customer_id \
+             AND earlier.likeness = source_record.likeness AND COALESCE(earlier.id, source_record.id) < source_record.id)",
+        );
+        let select = self.scope.find::<Entity>().filter(Column::ImportId.eq(import)).filter(Column::RowNumber.gt(row)).filter(first);
         let select = select.order_by_asc(Column::RowNumber).limit(limit).select_only().columns([Column::Id, Column::RowNumber]);
         let rows: HashMap<Uuid, i32> = select.into_tuple::<(Uuid, i32)>().all(self.scope.tx()).await?.into_iter().collect();
         let ids: Vec<Uuid> = rows.keys().copied().collect();
@@ -200,7 +219,7 @@ impl Reader<'_> {
     async fn by(&self, column: Column, ids: &[Uuid]) -> Result<Vec<Member>, Error> {
         let mut members = Vec::new();
         for chunk in ids.chunks(CHUNK) {
-            members.extend(self.read(self.scope.find::<Entity>().filter(column.is_in(chunk.iter().copied()))).await?);
+            members.extend(self.read(self.scope.find::<Entity>().filter(self.scope.among(column, chunk.iter().copied()))).await?);
         }
         Ok(members)
     }

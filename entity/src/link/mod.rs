@@ -55,6 +55,8 @@ pub struct Run {
     joined: bool,
     /// Whether values are pinned by hand.
     pinned: bool,
+    /// Whether anybody was erased, so that rows are to be compared with tombstones.
+    pub(crate) erased: bool,
 }
 
 impl Run {
@@ -66,6 +68,7 @@ impl Run {
             spent: HashSet::new(),
             joined: pair::any_joined(scope).await?,
             pinned: pin::any(scope).await?,
+            erased: crate::erasure::any(scope).await?,
         })
     }
 }
@@ -176,7 +179,7 @@ impl<'c> Around<'c> {
     /// Which records share keys that were not asked about yet.
     async fn ask(&mut self, run: &Run, keys: impl IntoIterator<Item = Shared>) -> Result<Vec<Uuid>, Error> {
         let keys: Vec<Shared> = keys.into_iter().filter(|key| !run.is_spent(key) && self.asked.insert(*key)).collect();
-        Ok(self.reader(run).sharing(&keys).await?.into_iter().map(|sharing| sharing.id).collect())
+        self.reader(run).holding(&keys).await
     }
 
     fn take_up(&mut self, found: Vec<Member>) {

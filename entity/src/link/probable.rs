@@ -251,7 +251,7 @@ async fn unlink_stale(change: &Change, run: &mut Run) -> Result<Option<Passed>, 
         return Ok(None);
     }
     let customers = customers_of(scope, stale.iter().flat_map(|row| [row.record_a, row.record_b])).await?.into_values().flatten().collect();
-    scope.delete_where::<pairs::Entity>(pairs::Column::Id.is_in(stale.iter().map(|row| row.id))).await?;
+    scope.delete_where::<pairs::Entity>(scope.among(pairs::Column::Id, stale.iter().map(|row| row.id))).await?;
     let linked = settle(change, run, Touched { customers, ..Touched::default() }, Why { kind: "linked", reason: "by probability" }).await?.linked;
     Ok(Some(Passed { linked, ..Passed::default() }))
 }
@@ -279,21 +279,16 @@ async fn candidates(change: &Change, learned: &Learned, new: &[Member]) -> Resul
     let asked: Vec<i64> = blocks.keys().copied().collect();
     let mut stored: Vec<(i64, Uuid)> = Vec::new();
     for chunk in asked.chunks(5_000) {
-        let these = || scope.find::<block::Entity>().filter(block::Column::Block.is_in(chunk.iter().copied())).select_only().column(block::Column::Block);
-        let sizes: Vec<(i64, i64)> =
-            these().column_as(block::Column::RecordId.count(), "n").group_by(block::Column::Block).into_tuple().all(scope.tx()).await?;
-        let mut moderate = Vec::new();
-        for (block, size) in sizes {
-            // What is too large stays so: nothing is added to it.
-            if blocks.get(&block).is_some_and(|held| usize::try_from(size).is_ok_and(|size| size > most(held))) {
-                blocks.remove(&block);
-            } else {
-                moderate.push(block);
-            }
-        }
-        let select = scope.find::<block::Entity>().filter(block::Column::Block.is_in(moderate)).select_only();
+        let select = scope.find::<block::Entity>().filter(scope.among(block::Column::Block, chunk.iter().copied())).select_only();
         stored.extend(select.columns([block::Column::Block, block::Column::RecordId]).into_tuple::<(i64, Uuid)>().all(scope.tx()).await?);
     }
+    let mut sizes: HashMap<i64, usize> = HashMap::new();
+    for (block, _) in &stored {
+        *sizes.entry(*block).or_default() += 1;
+    }
+    // What is too large stays so: nothing is added to it.
+    blocks.retain(|block, held| sizes.get(block).is_none_or(|size| *size <= most(held)));
+    stored.retain(|(block, _)| blocks.contains_key(block));
     let customers = customers_of(scope, stored.iter().map(|(_, id)| *id)).await?;
     // What a stored record of the same customer says in full needs not be said again.
     let mut again: HashMap<Uuid, HashMap<Uuid, usize>> = HashMap::new();
@@ -352,8 +347,9 @@ pub(crate) async fn forget(change: &Change, run: &Run, gone: &[Member]) -> Resul
     }
     for chunk in pairs.chunks(5_000) {
         let (blocks, records): (Vec<i64>, Vec<Uuid>) = chunk.iter().copied().unzip();
-        let these = block::Column::Block.is_in(blocks).and(block::Column::RecordId.is_in(records));
-        change.scope().delete_where::<block::Entity>(these).await?;
+        let scope = change.scope();
+        let these = scope.among(block::Column::Block, blocks).and(scope.among(block::Column::RecordId, records));
+        scope.delete_where::<block::Entity>(these).await?;
     }
     Ok(())
 }
@@ -368,7 +364,7 @@ async fn customers_of(scope: &Scope, records: impl Iterator<Item = Uuid>) -> Res
     let records: Vec<Uuid> = records.into_iter().collect();
     let mut customers = HashMap::new();
     for chunk in records.chunks(5_000) {
-        let select = scope.find::<Entity>().filter(Column::Id.is_in(chunk.iter().copied())).select_only().columns([Column::Id, Column::CustomerId]);
+        let select = scope.find::<Entity>().filter(scope.among(Column::Id, chunk.iter().copied())).select_only().columns([Column::Id, Column::CustomerId]);
         customers.extend(select.into_tuple::<(Uuid, Option<Uuid>)>().all(scope.tx()).await?);
     }
     Ok(customers)
@@ -411,7 +407,7 @@ async fn store(change: &Change, learned: &Learned, found: &[Found]) -> Result<()
     let scope = change.scope();
     let mut known: HashMap<(Uuid, Uuid), Uuid> = HashMap::new();
     for chunk in found.chunks(5_000) {
-        let select = scope.find::<pairs::Entity>().filter(pairs::Column::RecordA.is_in(chunk.iter().map(|found| found.a)));
+        let select = scope.find::<pairs::Entity>().filter(scope.among(pairs::Column::RecordA, chunk.iter().map(|found| found.a)));
         let select = select.select_only().columns([pairs::Column::RecordA, pairs::Column::RecordB, pairs::Column::Id]);
         known.extend(select.into_tuple::<(Uuid, Uuid, Uuid)>().all(scope.tx()).await?.into_iter().map(|(a, b, id)| ((a, b), id)));
     }
@@ -464,7 +460,7 @@ async fn join(change: &Change, run: &Run, records: &[Uuid], thresholds: Threshol
         next.clear();
         for chunk in new.chunks(2_000) {
             for column in [pairs::Column::RecordA, pairs::Column::RecordB] {
-                let select = scope.find::<pairs::Entity>().filter(column.is_in(chunk.iter().copied())).filter(pairs::Column::State.is_in([
+                let select = scope.find::<pairs::Entity>().filter(scope.among(column, chunk.iter().copied())).filter(pairs::Column::State.is_in([
                     pair::OPEN,
                     pair::LINKED,
                     pair::STALE,
@@ -511,7 +507,7 @@ async fn join(change: &Change, run: &Run, records: &[Uuid], thresholds: Threshol
     }
     for (ids, state) in [(&linked, pair::LINKED), (&left, pair::OPEN)] {
         for chunk in ids.chunks(5_000) {
-            let these = pairs::Column::Id.is_in(chunk.iter().copied());
+            let these = scope.among(pairs::Column::Id, chunk.iter().copied());
             scope.update_where::<pairs::Entity>(these, vec![(pairs::Column::State, Expr::value(state))]).await?;
         }
     }

@@ -48,7 +48,7 @@ async fn stored(scope: &Scope, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored>, Er
     let mut rows = HashMap::new();
     for chunk in ids.chunks(5_000) {
         let columns = [Column::Id, Column::Number, Column::Version, Column::ValueTier, Column::MergedInto, Column::Digest, Column::CreatedAt];
-        let select = scope.find::<customer::Entity>().filter(Column::Id.is_in(chunk.iter().copied())).select_only().columns(columns);
+        let select = scope.find::<customer::Entity>().filter(scope.among(Column::Id, chunk.iter().copied())).select_only().columns(columns);
         rows.extend(select.into_model::<Stored>().all(scope.tx()).await?.into_iter().map(|row| (row.id, row)));
     }
     Ok(rows)

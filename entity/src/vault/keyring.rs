@@ -51,6 +51,11 @@ impl Keyring {
         (!data.is_empty()).then_some(Self { tenant, data, index, cursor, alias })
     }
 
+    /// The epoch of the data key that wraps what is written now.
+    pub(crate) fn newest_epoch(&self) -> u32 {
+        self.data.last_key_value().map_or(0, |(epoch, _)| *epoch)
+    }
+
     /// A fresh record key for a row, and its wrapped form with the epoch that wrapped it.
     pub(crate) fn new_record(&self, table: &'static str, row: Uuid) -> Result<(RecordKey, Vec<u8>, u32), Unreadable> {
         let row = self.record_place(table, row);

@@ -1,5 +1,10 @@
 //! Departments and users of a tenant.
 
+mod role;
+
+pub use role::{Holder, assign, holders};
+pub(crate) use role::{changed, held};
+
 use std::collections::HashMap;
 
 use policy::Verb;
@@ -21,6 +26,7 @@ pub(crate) mod department {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: Uuid,
         pub name: String,
+        pub roles: Json,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -124,6 +130,7 @@ pub async fn add(change: &Change, subject: &str, name: &str, department: Option<
         ..Default::default()
     };
     scope.insert(vec![row]).await?;
+    changed(change, &Holder::User(subject.to_owned()), roles).await?;
     Ok(true)
 }
 
@@ -133,7 +140,7 @@ async fn department_of(scope: &Scope, name: &str) -> Result<Uuid, Error> {
         return Ok(row.id);
     }
     let id = Uuid::now_v7();
-    scope.insert(vec![department::ActiveModel { id: Set(id), name: Set(name.to_owned()), ..Default::default() }]).await?;
+    scope.insert(vec![department::ActiveModel { id: Set(id), name: Set(name.to_owned()), roles: Set(json!([])), ..Default::default() }]).await?;
     Ok(id)
 }
 
@@ -156,13 +163,21 @@ pub async fn exists(session: &Session, subject: &str) -> Result<bool, Error> {
 pub(crate) async fn admit(scope: &Scope, subject: &str, token: String) -> Result<Principal, Error> {
     let row = scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?;
     let user = row.filter(|row| row.disabled_at.is_none()).ok_or(Error::Denied)?;
+    let mut roles = words(&user.roles);
+    if let Some(id) = user.department_id
+        && let Some(department) = scope.find::<department::Entity>().filter(department::Column::Id.eq(id)).one(scope.tx()).await?
+    {
+        roles.extend(words(&department.roles));
+        roles.sort_unstable();
+        roles.dedup();
+    }
     Ok(Principal {
         tenant: scope.tenant(),
         subject: user.subject,
         name: user.name,
         user: Some(user.id),
         department: user.department_id,
-        roles: words(&user.roles),
+        roles,
         token,
         address: String::new(),
         purpose: None,
