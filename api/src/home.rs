@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use entity::vault::Kek;
+use entity::vault::{BadKek, Kek};
 use entity::{House, Settings};
 
 use crate::auth::Issuer;
@@ -17,14 +17,16 @@ use crate::error::Stop;
 /// [`Stop`]: one line with the place and the remedy.
 pub async fn open(config: &Config) -> Result<House, Stop> {
     let kek = kek(config)?;
-    if config.profile == Profile::Production && matches!(kek, Kek::File { demo: true, .. }) {
-        return Err(Stop::new("the key file was made by the demo; make a data directory of your own with `panorama migrate`, or use --profile development"));
-    }
     let url = config.url();
     if !migration::current(&url).await? {
         return Err(Stop::new("the database is not up to date; run `panorama migrate`"));
     }
-    house(config, kek).await
+    let demo = matches!(kek, Kek::File { demo: true, .. });
+    let (house, exchanged) = house(config, kek).await?;
+    if config.profile == Profile::Production && demo && !exchanged {
+        return Err(Stop::new("the key file was made by the demo; make a data directory of your own with `panorama migrate`, or use --profile development"));
+    }
+    Ok(house)
 }
 
 /// Makes what is missing of keys and tables, then opens. Returns the number of migrations that ran, too.
@@ -39,7 +41,7 @@ pub async fn make(config: &Config, demo: bool) -> Result<(House, usize), Stop> {
         kek(config)?
     } else if (config.database_url.is_some() || database.exists()) && entity::Store::occupied(&config.url()).await? {
         // A new key would make the data unreadable for good.
-        return Err(entity::vault::BadKek::Missing(path).into());
+        return Err(BadKek::Missing(path).into());
     } else {
         if let Some(parent) = path.parent() {
             make_dir(parent)?;
@@ -47,11 +49,88 @@ pub async fn make(config: &Config, demo: bool) -> Result<(House, usize), Stop> {
         Kek::create(&path, demo)?
     };
     let ran = migration::up(&config.url()).await?;
-    Ok((house(config, kek).await?, ran))
+    Ok((house(config, kek).await?.0, ran))
 }
 
-async fn house(config: &Config, kek: Kek) -> Result<House, Stop> {
-    Ok(House::open(Settings { url: config.url(), kek, clock: clock::now }).await?)
+/// Opens the house. An exchange of the key file that was cut off is brought to its end; says whether there was one.
+async fn house(config: &Config, kek: Kek) -> Result<(House, bool), Stop> {
+    let settings = |kek| Settings { url: config.url(), kek, clock: clock::now };
+    let old = kek.id()?;
+    let wrong = match House::open(settings(kek)).await {
+        Ok(house) => return Ok((house, false)),
+        Err(error @ entity::Error::Kek(BadKek::Wrong)) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(exchange) = Exchange::of(config).filter(|exchange| exchange.new.exists()) else { return Err(wrong.into()) };
+    match House::open(settings(Kek::read(&exchange.new)?)).await {
+        Ok(house) => house.close().await,
+        Err(entity::Error::Kek(BadKek::Wrong)) => return Err(wrong.into()),
+        Err(error) => return Err(error.into()),
+    }
+    exchange.finish(&old)?;
+    tracing::warn!("a rotation of the key-encryption key had been cut off; {} is the new key now", exchange.key.display());
+    Ok((House::open(settings(Kek::read(&exchange.key)?)).await?, true))
+}
+
+/// The exchange of the data directory's key file for another.
+pub struct Exchange {
+    key: PathBuf,
+    new: PathBuf,
+}
+
+impl Exchange {
+    /// `None` where the key is not the data directory's own.
+    #[must_use]
+    pub fn of(config: &Config) -> Option<Self> {
+        let own = config.key_file.is_none() && config.key_command.is_none();
+        own.then(|| Self { key: key_path(config), new: beside(&key_path(config), "new") })
+    }
+
+    /// Puts a copy of the new key beside the old one, so that it is there whatever happens when the keys have been wrapped with it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn prepare(&self, file: &Path) -> Result<(), Stop> {
+        if file == self.new {
+            return Ok(());
+        }
+        Kek::read(file)?.copy(&self.new)?;
+        Ok(sync_dir(&self.new)?)
+    }
+
+    /// The new key takes the old one's place at once; the old one is kept under its id.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn finish(&self, old: &str) -> Result<PathBuf, Stop> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |problem: std::io::Error| Stop::new(format!("key file {path}: {}; make its directory writable and start again", problem.kind()))
+        };
+        let kept = beside(&self.key, &format!("old-{old}"));
+        match std::fs::hard_link(&self.key, &kept) {
+            Err(problem) if problem.kind() != ErrorKind::AlreadyExists => {
+                std::fs::copy(&self.key, &kept).map_err(failed(&kept))?;
+            }
+            _ => {}
+        }
+        std::fs::rename(&self.new, &self.key).map_err(failed(&self.key))?;
+        sync_dir(&self.key)?;
+        Ok(kept)
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+/// A rename is durable when its directory is.
+fn sync_dir(file: &Path) -> Result<(), BadKek> {
+    let dir = file.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|problem| BadKek::Io(dir.into(), problem))
 }
 
 fn kek(config: &Config) -> Result<Kek, Stop> {

@@ -91,6 +91,92 @@ impl Scope {
     }
 }
 
+/// A row whose sealed columns are to be written anew.
+pub(crate) struct Rewritten {
+    /// What it is found by.
+    pub key: Vec<Uuid>,
+    /// The record key as it was read: a row that has another by now is left alone.
+    pub record_key: Option<Vec<u8>>,
+    /// The new values, in the order of the columns.
+    pub values: Vec<Option<Vec<u8>>>,
+}
+
+impl Scope {
+    /// Writes columns of bytes of many rows of a table anew, and which epoch they are of. Returns how many rows.
+    pub(crate) async fn rewrite(&self, table: &str, key: &[&str], columns: &[&str], epoch: (&str, u32), rows: Vec<Rewritten>) -> Result<u64, Error> {
+        let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
+        let mut rows = rows.into_iter().peekable();
+        let mut written = 0;
+        while rows.peek().is_some() {
+            let chunk: Vec<Rewritten> = rows.by_ref().take(ARRAY_ROWS).collect();
+            let statement =
+                if postgres { rewrite_arrays(table, key, columns, epoch, chunk, self) } else { rewrite_list(table, key, columns, epoch, chunk, self) };
+            written += self.tx().execute_raw(statement).await?.rows_affected();
+        }
+        Ok(written)
+    }
+}
+
+/// `UPDATE … FROM unnest($3::uuid[], …)`. No value is empty: an empty one stands for null.
+fn rewrite_arrays(table: &str, key: &[&str], columns: &[&str], epoch: (&str, u32), rows: Vec<Rewritten>, scope: &Scope) -> Statement {
+    let count = rows.len();
+    let mut keys: Vec<Vec<Value>> = key.iter().map(|_| Vec::with_capacity(count)).collect();
+    let mut cells: Vec<Vec<Value>> = (0..=columns.len()).map(|_| Vec::with_capacity(count)).collect();
+    for row in rows {
+        for (part, into) in row.key.into_iter().zip(&mut keys) {
+            into.push(part.into());
+        }
+        for (cell, into) in std::iter::once(row.record_key).chain(row.values).zip(&mut cells) {
+            into.push(cell.unwrap_or_default().into());
+        }
+    }
+    let mut values: Vec<Value> = vec![scope.tenant().into(), epoch.1.cast_signed().into()];
+    let (mut given, mut names) = (Vec::new(), Vec::new());
+    for (at, part) in keys.into_iter().enumerate() {
+        values.push(Value::Array(ArrayType::Uuid, Some(Box::new(part))));
+        given.push(format!("${}::uuid[]", values.len()));
+        names.push(format!("k{at}"));
+    }
+    for (at, cells) in cells.into_iter().enumerate() {
+        values.push(Value::Array(ArrayType::Bytes, Some(Box::new(cells))));
+        given.push(format!("${}::bytea[]", values.len()));
+        names.push(format!("c{at}"));
+    }
+    let set: Vec<String> = columns.iter().enumerate().map(|(at, column)| format!("{column} = NULLIF(given.c{}, '')", at + 1)).collect();
+    let found: Vec<String> = key.iter().enumerate().map(|(at, part)| format!("{table}.{part} = given.k{at}")).collect();
+    let sql = format!(
+        "UPDATE {table} SET {}, {} = $2 FROM unnest({}) AS given ({}) WHERE {table}.tenant_id = $1 AND {} AND {table}.record_key IS NOT DISTINCT FROM NULLIF(given.c0, '')",
+        set.join(", "),
+        epoch.0,
+        given.join(", "),
+        names.join(", "),
+        found.join(" AND ")
+    );
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
+
+/// `UPDATE … FROM (VALUES (?, …), …)`. Numbered placeholders would be looked for in a list that grows with them.
+fn rewrite_list(table: &str, key: &[&str], columns: &[&str], epoch: (&str, u32), rows: Vec<Rewritten>, scope: &Scope) -> Statement {
+    let set: Vec<String> = columns.iter().enumerate().map(|(at, column)| format!("{column} = given.column{}", key.len() + at + 2)).collect();
+    let found: Vec<String> = key.iter().enumerate().map(|(at, part)| format!("{table}.{part} = given.column{}", at + 1)).collect();
+    let row = format!("({})", vec!["?"; key.len() + 1 + columns.len()].join(", "));
+    let sql = format!(
+        "UPDATE {table} SET {}, {} = ? FROM (VALUES {}) AS given WHERE {table}.tenant_id = ? AND {} AND {table}.record_key IS given.column{}",
+        set.join(", "),
+        epoch.0,
+        vec![row.as_str(); rows.len()].join(", "),
+        found.join(" AND "),
+        key.len() + 1
+    );
+    let mut values: Vec<Value> = vec![epoch.1.cast_signed().into()];
+    for row in rows {
+        values.extend(row.key.into_iter().map(Value::from));
+        values.extend(std::iter::once(row.record_key).chain(row.values).map(Value::from));
+    }
+    values.push(scope.tenant().into());
+    Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+}
+
 /// What follows the rows.
 fn tail<E: Tenanted>(existing: &Existing<'_, E::Column>) -> String {
     use sea_orm::{IdenStatic, PrimaryKeyToColumn};

@@ -181,7 +181,7 @@ pub async fn erase(change: &Change, id: Uuid, reason: &str) -> Result<Certificat
         actor: Set(change.principal().subject().to_owned()),
         reason: Set(reason.trim().to_owned()),
         counts: Set(json!(counts)),
-        epoch: Set(keys.newest_epoch().cast_signed()),
+        epoch: Set(crate::keys::newest(scope, "data").await?.cast_signed()),
         epoch_gone_at: Set(None),
         ..Default::default()
     };
@@ -282,4 +282,12 @@ pub async fn certificates(session: &Session, number: Option<&str>) -> Result<Vec
         select = select.filter(Column::Number.eq(number));
     }
     Ok(select.all(scope.tx()).await?.into_iter().map(Certificate::from).collect())
+}
+
+/// Epochs up to this one are destroyed: certificates of their time are complete.
+pub(crate) async fn epoch_gone(scope: &Scope, through: i32, now: DateTime<Utc>) -> Result<(), Error> {
+    use sea_orm::sea_query::ExprTrait;
+    let theirs = Column::Epoch.lte(through).and(Column::EpochGoneAt.is_null());
+    scope.update_where::<Entity>(theirs, vec![(Column::EpochGoneAt, Expr::value(now))]).await?;
+    Ok(())
 }

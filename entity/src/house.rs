@@ -1,6 +1,7 @@
 //! The house: the store, the keys, the policies in force and the ledger, opened once and shared.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
@@ -9,8 +10,9 @@ use policy::Matrix;
 use crate::follow::Policies;
 use crate::policy_version::Active;
 use crate::principal::Caller;
-use crate::vault::{Kek, Keyring};
-use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, people, tenant, token};
+use crate::tenant::{self, Standing};
+use crate::vault::{BadKek, Kek, Keyring};
+use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, keys, people, token};
 
 /// What the house is opened with.
 pub struct Settings {
@@ -22,13 +24,23 @@ pub struct Settings {
     pub clock: fn() -> DateTime<Utc>,
 }
 
+/// How long a process goes by what it knows of a tenant's keys. Much less than the time that a new epoch stands before it is
+/// written with.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// What is known of one tenant's keys.
+struct Known {
+    ring: Arc<Keyring>,
+    learned: Instant,
+}
+
 /// Everything that requests share. Caches are keyed by tenant and, for decisions, by policy version.
 pub struct House {
     store: Store,
-    kek: Kek,
+    kek: RwLock<Arc<Kek>>,
     clock: fn() -> DateTime<Utc>,
     ledger: Ledger,
-    keyrings: Cache<TenantId, Arc<Keyring>>,
+    keyrings: Cache<TenantId, Arc<Known>>,
     policies: Policies,
 }
 
@@ -43,12 +55,12 @@ impl House {
         let house = Self {
             ledger: Ledger::open(store.clone()),
             store,
-            kek: settings.kek,
+            kek: RwLock::new(Arc::new(settings.kek)),
             clock: settings.clock,
             keyrings: Cache::new(1_000),
             policies: Policies::default(),
         };
-        if let Some(first) = house.tenants().await?.first() {
+        if let Some(first) = house.tenants().await?.iter().find(|tenant| !tenant.destroyed) {
             house.keyring(first.id).await?;
         }
         Ok(house)
@@ -60,8 +72,17 @@ impl House {
         &self.store
     }
 
-    pub(crate) const fn kek(&self) -> &Kek {
-        &self.kek
+    /// The key-encryption key.
+    pub(crate) fn kek(&self) -> Arc<Kek> {
+        Arc::clone(&self.kek.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which key-encryption key the house goes by: 16 characters, or `command`.
+    ///
+    /// # Errors
+    /// As [`Kek::id`].
+    pub fn kek_id(&self) -> Result<String, Error> {
+        Ok(self.kek().id()?)
     }
 
     pub(crate) const fn ledger(&self) -> &Ledger {
@@ -74,10 +95,11 @@ impl House {
     /// What is not ready.
     pub async fn ready(&self) -> Result<(), Error> {
         let tenants = self.tenants().await?;
-        let tenant = tenants.first().map_or(TenantId(uuid::Uuid::nil()), |tenant| tenant.id);
-        if !tenants.is_empty() {
-            self.keyring(tenant).await?;
+        let first = tenants.iter().find(|tenant| !tenant.destroyed).map(|tenant| tenant.id);
+        if let Some(first) = first {
+            self.keyring(first).await?;
         }
+        let tenant = first.unwrap_or(TenantId(uuid::Uuid::nil()));
         let scope = self.store.write_log(tenant).await?;
         crate::audit::writable(&scope).await
     }
@@ -93,13 +115,32 @@ impl House {
         (self.clock)()
     }
 
+    /// A tenant's keys, as they were at most five seconds ago.
     pub(crate) async fn keyring(&self, tenant: TenantId) -> Result<Arc<Keyring>, Error> {
-        if let Some(ring) = self.keyrings.get(&tenant) {
-            return Ok(ring);
+        match self.keyrings.get(&tenant) {
+            Some(known) if known.learned.elapsed() < FRESH => Ok(Arc::clone(&known.ring)),
+            _ => self.renewed(tenant).await,
         }
+    }
+
+    /// A tenant's keys as they are. What is unwrapped already is not unwrapped again, so that a server goes on when the
+    /// key-encryption key is exchanged; for what is new it reads the exchanged key file.
+    pub(crate) async fn renewed(&self, tenant: TenantId) -> Result<Arc<Keyring>, Error> {
+        let (known, kek) = (self.keyrings.get(&tenant), self.kek());
+        let known = known.as_ref().map(|known| &*known.ring);
+        let learned = Instant::now();
         let scope = self.store.read(tenant).await?;
-        let ring = Arc::new(tenant::keyring(&scope, &self.kek).await?);
-        self.keyrings.insert(tenant, Arc::clone(&ring));
+        let mut read = keys::keyring(&scope, &kek, known, self.now()).await;
+        if matches!(read, Err(Error::Kek(BadKek::Wrong)))
+            && let Ok(Some(exchanged)) = kek.again()
+        {
+            read = keys::keyring(&scope, &exchanged, known, self.now()).await;
+            if read.is_ok() {
+                *self.kek.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(exchanged);
+            }
+        }
+        let ring = Arc::new(read.inspect_err(|_| self.keyrings.invalidate(&tenant))?);
+        self.keyrings.insert(tenant, Arc::new(Known { ring: Arc::clone(&ring), learned }));
         Ok(ring)
     }
 
@@ -121,13 +162,15 @@ impl House {
         let scope = self.store.read(tenant).await?;
         let standing = tenant::standing(&scope).await?;
         let admitted = match &caller {
-            _ if !standing => Err(Error::Denied),
+            _ if standing != Standing::Stands => Err(Error::Denied),
             Caller::Person { subject, token } => people::admit(&scope, subject, token.clone()).await,
             Caller::Machine { hash } => token::admit(&scope, hash, self.now()).await,
         };
         if matches!(admitted, Err(Error::Denied)) {
             // A signed token, or a service token that once stood: the tenant's log is told. Made-up ones are not.
             let refused = match caller {
+                // Without keys there is no event; whoever destroyed the tenant is in its log.
+                _ if standing == Standing::Gone => None,
                 Caller::Person { subject, token } => Some((subject, token)),
                 Caller::Machine { hash } => token::known(&scope, &hash).await?.map(|name| (format!("token:{name}"), String::new())),
             };

@@ -63,6 +63,7 @@ pub(crate) mod table {
         pub rules: Option<Json>,
         pub held_for: Option<Uuid>,
         pub likeness: Option<Vec<u8>>,
+        pub index_epoch: i32,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}

@@ -4,8 +4,9 @@
 //! [`Change::run`] does the same for writing, with the event in the transaction of the writes. There is no other way to a
 //! session, and without a session nothing can be found, opened or shown.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::ledger::{self, Entry, NotDurable};
 use crate::policy_version::Active;
 use crate::vault::{Keyring, Unreadable, Wrapped, hex};
 use crate::{Error, Principal, Scope, Store, search};
+
+pub use change::Change;
 
 /// What is being done, as the log will tell it.
 #[derive(Clone, Debug)]
@@ -346,118 +349,5 @@ impl Session {
             subjects: groups.into_values().flatten().collect::<BTreeSet<_>>().into_iter().collect(),
             body: ledger::canonical(&body),
         })
-    }
-}
-
-/// A session that may write. Its event commits with its writes, or neither does.
-pub struct Change(Arc<Session>);
-
-impl Deref for Change {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        &self.0
-    }
-}
-
-impl Change {
-    /// The session, for showing what was written.
-    #[must_use]
-    pub fn session(&self) -> Arc<Session> {
-        Arc::clone(&self.0)
-    }
-
-    async fn open(house: &House, principal: &Arc<Principal>, store: &Store) -> Result<Self, Error> {
-        let rights = Rights::of(house, principal).await?;
-        let scope = store.write(principal.tenant).await?;
-        Ok(Self(Arc::new(Session::open(house, principal, rights, scope))))
-    }
-
-    /// Commits the writes and the event together.
-    async fn commit(self, operation: &Operation) -> Result<(), Unaccounted> {
-        let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
-        let entry = session.entry(operation, "ok")?;
-        ledger::store_in(&session.scope, vec![entry]).await?;
-        Ok(session.scope.commit().await?)
-    }
-
-    /// Leaves nothing but an event that says so.
-    async fn leave(self, house: &House, operation: &Operation, outcome: &'static str) -> Result<(), Unaccounted> {
-        let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
-        let entry = session.entry(operation, outcome)?;
-        drop(session);
-        Ok(house.ledger().append(entry).await?)
-    }
-
-    /// Lends a writing session to `work`. On `Ok` its writes and its event commit together; on `Err` nothing is
-    /// written but an event that says so.
-    ///
-    /// # Errors
-    /// The error of `work`, or that the bracket did not open or close.
-    pub async fn run<T, E: From<Unaccounted>>(
-        house: &House,
-        principal: &Arc<Principal>,
-        operation: Operation,
-        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let change = Self::open(house, principal, house.store()).await.map_err(Unaccounted::from)?;
-        match work(&change).await {
-            Ok(result) => {
-                change.commit(&operation).await?;
-                Ok(result)
-            }
-            Err(error) => {
-                change.leave(house, &operation, "failed").await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Lends a writing session that can be shared. `work` says whether what it wrote is to be kept.
-    ///
-    /// # Errors
-    /// [`Unaccounted`]: the bracket did not open or close, or the work took too long. Nothing was written then.
-    pub async fn lend<T>(
-        house: &House,
-        principal: &Arc<Principal>,
-        operation: Operation,
-        work: impl AsyncFnOnce(Arc<Self>) -> (T, bool),
-    ) -> Result<T, Unaccounted> {
-        let change = Arc::new(Self::open(house, principal, house.store()).await?);
-        let done = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&change))).await;
-        let change = Arc::into_inner(change).ok_or(Unaccounted::StillHeld)?;
-        match done {
-            Ok((result, true)) => {
-                change.commit(&operation).await?;
-                Ok(result)
-            }
-            Ok((result, false)) => {
-                change.leave(house, &operation, "failed").await?;
-                Ok(result)
-            }
-            Err(_) => {
-                change.leave(house, &operation, "failed").await?;
-                Err(Unaccounted::TooLong)
-            }
-        }
-    }
-
-    /// Lends a writing session to `work` and keeps nothing of what it wrote: the event says that it was a rehearsal.
-    ///
-    /// # Errors
-    /// As [`Change::run`].
-    pub async fn rehearse<T, E: From<Unaccounted>>(
-        house: &House,
-        principal: &Arc<Principal>,
-        operation: Operation,
-        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let rehearsal = house.store().rehearsal().await.map_err(Unaccounted::from)?;
-        let change = Self::open(house, principal, &rehearsal.store).await.map_err(Unaccounted::from)?;
-        let result = work(&change).await;
-        change.note("rehearsal", true);
-        change.leave(house, &operation, if result.is_ok() { "ok" } else { "failed" }).await?;
-        rehearsal.close().await;
-        result
     }
 }

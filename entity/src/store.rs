@@ -1,5 +1,6 @@
 //! The store owns the connection and lends scopes: one tenant, one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
@@ -9,6 +10,8 @@ use sea_orm::{
     AccessMode, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, Select, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
 };
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Error;
 
@@ -30,6 +33,9 @@ pub(crate) const BIND_LIMIT: usize = 32_000;
 const LOOK_UP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
                        SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_custom_plan";
 
+/// How long whoever writes waits for others who do.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// Pages of 4 KiB that a connection to SQLite keeps: those who read, and the one who writes.
 const READER_PAGES: u32 = 2_000;
 const WRITER_PAGES: u32 = 40_000;
@@ -45,12 +51,17 @@ pub struct Store {
     writer: DatabaseConnection,
     side: DatabaseConnection,
     log: DatabaseConnection,
+    /// SQLite lets one write at a time, and whom it lets in next is chance: here they come in the order in which they asked, so
+    /// that an import does not keep the log waiting for more than a batch.
+    turn: Option<Arc<Mutex<()>>>,
 }
 
 /// One tenant's view of the store, in one transaction.
 pub struct Scope {
     tenant: TenantId,
     tx: DatabaseTransaction,
+    /// The writer's turn, until the transaction ends.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// What the login on PostgreSQL may do beside row-level security.
@@ -69,8 +80,9 @@ impl Store {
     /// The database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let db = pool(url, 16, READER_PAGES).await?;
-        let writer = if db.get_database_backend() == DbBackend::Postgres { db.clone() } else { pool(url, 1, WRITER_PAGES).await? };
-        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await? })
+        let (writer, turn) =
+            if db.get_database_backend() == DbBackend::Postgres { (db.clone(), None) } else { (pool(url, 1, WRITER_PAGES).await?, Some(Arc::default())) };
+        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn })
     }
 
     /// One tenant's rows in a consistent snapshot, to read.
@@ -92,17 +104,17 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
-        Scope::write(&self.writer, tenant).await
+        self.written_by(&self.writer, tenant).await
     }
 
     /// As [`Store::write`], for the search budget of a session that is open.
     pub(crate) async fn write_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
-        Scope::write(&self.side, tenant).await
+        self.written_by(&self.side, tenant).await
     }
 
     /// As [`Store::write`], for the ledger alone.
     pub(crate) async fn write_log(&self, tenant: TenantId) -> Result<Scope, Error> {
-        Scope::write(&self.log, tenant).await
+        self.written_by(&self.log, tenant).await
     }
 
     /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
@@ -116,7 +128,18 @@ impl Store {
         let copy = Copy(std::path::PathBuf::from(format!("{file}.rehearsal-{}", Uuid::now_v7())));
         self.db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [copy.0.display().to_string().into()])).await?;
         let writer = pool(&format!("sqlite://{}?mode=rw", copy.0.display()), 1, WRITER_PAGES).await?;
-        Ok(Rehearsal { store: Self { writer, ..self.clone() }, copy: Some(copy) })
+        Ok(Rehearsal { store: Self { writer, turn: Some(Arc::default()), ..self.clone() }, copy: Some(copy) })
+    }
+
+    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId) -> Result<Scope, Error> {
+        let turn = match &self.turn {
+            Some(turn) => {
+                let waited = tokio::time::timeout(BUSY, Arc::clone(turn).lock_owned()).await;
+                Some(waited.map_err(|_| DbErr::Custom("the database is locked".to_owned()))?)
+            }
+            None => None,
+        };
+        Ok(Scope { turn, ..Scope::write(db, tenant).await? })
     }
 
     pub(crate) async fn close(&self) {
@@ -199,7 +222,7 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
         use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
         options
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(BUSY)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             // What a statement sets aside stays in memory; fewer, larger checkpoints.
@@ -212,7 +235,7 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
 
 impl Scope {
     async fn begin(db: &DatabaseConnection, tenant: TenantId, options: TransactionOptions) -> Result<Self, Error> {
-        let scope = Self { tenant, tx: db.begin_with_options(options).await? };
+        let scope = Self { tenant, tx: db.begin_with_options(options).await?, turn: None };
         scope.tell_database().await?;
         Ok(scope)
     }
@@ -308,6 +331,12 @@ impl Scope {
         rows.into_iter().map(|row| row.try_get::<Uuid>("", "id").map_err(Error::from)).collect()
     }
 
+    /// The rows that a statement finds of which `$1` is this tenant.
+    pub(crate) async fn rows(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<sea_orm::QueryResult>, Error> {
+        let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
+        Ok(self.tx.query_all_raw(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await?)
+    }
+
     /// Runs a statement of which `$1` is this tenant. Returns how many rows it touched.
     pub(crate) async fn run(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64, Error> {
         let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
@@ -322,7 +351,10 @@ impl Scope {
 
     /// Makes the writes of this scope durable. A scope that is dropped leaves nothing.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        Ok(self.tx.commit().await?)
+        let Self { tx, turn, .. } = self;
+        tx.commit().await?;
+        drop(turn);
+        Ok(())
     }
 }
 

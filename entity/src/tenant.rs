@@ -1,11 +1,11 @@
-//! Tenants and their keys: the registry, and what every tenant starts with.
+//! Tenants: the registry, what every tenant starts with, and how each stands.
 
+use policy::Verb;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, QueryOrder};
 
-use crate::store::{TenantId, Tenanted};
-use crate::vault::{Kek, Keyring, Place, hex};
-use crate::{Error, House, Scope, source};
+use crate::store::TenantId;
+use crate::{Change, Error, House, Scope, keys, source};
 use crate::{policy_version, purpose};
 
 pub(crate) mod table {
@@ -19,35 +19,11 @@ pub(crate) mod table {
         pub name: String,
         pub created_at: ChronoDateTimeUtc,
         pub suspended_at: Option<ChronoDateTimeUtc>,
+        pub destroyed_at: Option<ChronoDateTimeUtc>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub(crate) mod key {
-    use crate::TenantId;
-    use sea_orm::entity::prelude::*;
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "tenant_key")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub tenant_id: TenantId,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub purpose: String,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub epoch: i32,
-        pub kek_id: String,
-        pub wrapped: Vec<u8>,
-        pub created_at: ChronoDateTimeUtc,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-impl Tenanted for key::Entity {
-    const TENANT: key::Column = key::Column::TenantId;
 }
 
 /// A tenant of the registry.
@@ -61,11 +37,13 @@ pub struct Tenant {
     pub name: String,
     /// Whether it is suspended.
     pub suspended: bool,
+    /// Whether it was destroyed: only its name, its log and its erasure certificates are left.
+    pub destroyed: bool,
 }
 
 impl From<table::Model> for Tenant {
     fn from(row: table::Model) -> Self {
-        Self { id: TenantId(row.id), slug: row.slug, name: row.name, suspended: row.suspended_at.is_some() }
+        Self { id: TenantId(row.id), slug: row.slug, name: row.name, suspended: row.suspended_at.is_some(), destroyed: row.destroyed_at.is_some() }
     }
 }
 
@@ -101,11 +79,19 @@ impl House {
             return Err(Error::Invalid(format!("there is a tenant '{slug}' already")));
         }
         let id = TenantId(Uuid::now_v7());
-        let scope = self.store().write(id).await?;
-        let row =
-            table::ActiveModel { id: Set(id.0), slug: Set(slug.to_owned()), name: Set(name.to_owned()), created_at: Set(self.now()), suspended_at: Set(None) };
+        let mut scope = self.store().write(id).await?;
+        let row = table::ActiveModel {
+            id: Set(id.0),
+            slug: Set(slug.to_owned()),
+            name: Set(name.to_owned()),
+            created_at: Set(self.now()),
+            suspended_at: Set(None),
+            destroyed_at: Set(None),
+        };
         table::Entity::insert(row).exec_without_returning(scope.tx()).await?;
-        new_keys(&scope, self).await?;
+        // Behind the insert, which waits for a rotation of the key-encryption key.
+        keys::same_kek(&mut scope, self).await?;
+        keys::first(&scope, self).await?;
         purpose::install_standard(&scope, self.now()).await?;
         policy_version::install_standard(&scope, self.now()).await?;
         source::install_standard(&scope, self.now()).await?;
@@ -114,49 +100,44 @@ impl House {
     }
 }
 
-fn place(tenant: TenantId, purpose: &'static str, epoch: i32) -> Place {
-    Place { tenant, table: "tenant_key", column: purpose, row: Uuid::from_u128(u128::from(epoch.unsigned_abs())) }
+/// How a tenant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Stands,
+    Suspended,
+    /// Never there, or destroyed.
+    Gone,
 }
 
-async fn new_keys(scope: &Scope, house: &House) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    for purpose in Keyring::PURPOSES {
-        let mut key = zeroize::Zeroizing::new([0; 32]);
-        getrandom::fill(key.as_mut_slice()).map_err(|_| crate::vault::Unreadable::Cipher)?;
-        rows.push(key::ActiveModel {
-            purpose: Set(purpose.to_owned()),
-            epoch: Set(1),
-            kek_id: Set(house.kek().id()?),
-            wrapped: Set(house.kek().wrap(place(scope.tenant(), purpose, 1), &key)?),
-            created_at: Set(house.now()),
-            ..Default::default()
-        });
-    }
-    scope.insert(rows).await
-}
-
-/// Unwraps a tenant's keys. A wrong key file is told apart from damaged data.
-pub(crate) async fn keyring(scope: &Scope, kek: &Kek) -> Result<Keyring, Error> {
-    use crate::vault::BadKek;
-    let id = kek.id()?;
-    let mut keys = Vec::new();
-    for row in scope.find::<key::Entity>().all(scope.tx()).await? {
-        if row.kek_id != id {
-            return Err(BadKek::Wrong.into());
+/// How the scope's tenant stands.
+pub(crate) async fn standing(scope: &Scope) -> Result<Standing, Error> {
+    let row = table::Entity::find_by_id(scope.tenant().0).one(scope.tx()).await?;
+    Ok(match row {
+        Some(row) if row.destroyed_at.is_none() => {
+            if row.suspended_at.is_none() {
+                Standing::Stands
+            } else {
+                Standing::Suspended
+            }
         }
-        let Some(purpose) = Keyring::PURPOSES.into_iter().find(|purpose| *purpose == row.purpose) else { continue };
-        let unwrapped = kek.unwrap(place(scope.tenant(), purpose, row.epoch), &row.wrapped)?;
-        keys.push((row.purpose, row.epoch.unsigned_abs(), unwrapped));
-    }
-    Keyring::of(scope.tenant(), keys).ok_or_else(|| {
-        Error::Invalid(format!("tenant {} has lost keys; restore the tenant_key table from a backup", hex(&scope.tenant().0.as_bytes()[..4]).as_str()))
+        _ => Standing::Gone,
     })
 }
 
-/// Whether the scope's tenant exists and is not suspended.
-pub(crate) async fn standing(scope: &Scope) -> Result<bool, Error> {
-    let row = table::Entity::find_by_id(scope.tenant().0).one(scope.tx()).await?;
-    Ok(row.is_some_and(|row| row.suspended_at.is_none()))
+/// Suspends a tenant, or lets it go on: while it is suspended its tokens are refused, and nobody but the operator reaches it.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] when it is so already.
+pub async fn suspend(change: &Change, suspended: bool) -> Result<(), Error> {
+    change.permit(Verb::TenantManage)?;
+    let scope = change.scope();
+    lock(scope).await?;
+    if (standing(scope).await? == Standing::Suspended) == suspended {
+        return Err(Error::Invalid(format!("the tenant is {}suspended already; nothing was changed", if suspended { "" } else { "not " })));
+    }
+    change.note("suspended", suspended);
+    scope.run("UPDATE tenant SET suspended_at = $2 WHERE id = $1", [suspended.then(|| change.now()).into()]).await?;
+    Ok(())
 }
 
 /// Holds the tenant's row until the transaction ends, where two transactions must not run at once. Not `FOR UPDATE`: every
@@ -165,6 +146,12 @@ pub(crate) async fn lock(scope: &Scope) -> Result<(), Error> {
     use sea_orm::QuerySelect;
     table::Entity::find_by_id(scope.tenant().0).lock(sea_orm::sea_query::LockType::NoKeyUpdate).one(scope.tx()).await?;
     Ok(())
+}
+
+/// The tenants that were not destroyed.
+pub(crate) async fn standing_ones(scope: &Scope) -> Result<Vec<TenantId>, Error> {
+    let rows = table::Entity::find().filter(table::Column::DestroyedAt.is_null()).order_by_asc(table::Column::Slug).all(scope.tx()).await?;
+    Ok(rows.into_iter().map(|row| TenantId(row.id)).collect())
 }
 
 /// Whether there is a tenant; a database without tables has none.

@@ -7,6 +7,7 @@ mod m20261121_000001_graph;
 mod m20261122_000002_intake;
 mod m20261122_000003_lean;
 mod m20261122_000004_governance;
+mod m20261122_000005_keys;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -88,6 +89,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_intake::Migration),
             Box::new(m20261122_000003_lean::Migration),
             Box::new(m20261122_000004_governance::Migration),
+            Box::new(m20261122_000005_keys::Migration),
         ]
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod generated;
 mod governance;
 mod intake;
+mod keys;
 mod over_http;
 mod personas;
 mod refused;

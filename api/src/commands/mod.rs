@@ -2,6 +2,7 @@
 
 pub mod demo;
 mod import;
+mod keys;
 mod person;
 mod policy;
 mod rows;
@@ -99,12 +100,18 @@ enum Command {
         after_help = "Examples:\n  panorama token person --tenant acme --user li --hours 12\n  panorama token service --tenant acme --name grafana --role bi --days 90"
     )]
     Token(tenants::Token),
-    /// Create and list tenants, add users.
+    /// Create, list, suspend, export and destroy tenants; add users.
     #[command(
         subcommand,
         after_help = "Examples:\n  panorama tenant create acme --name '极光商贸'\n  panorama tenant user acme --subject li --name 李经理 --department 华东销售部 --role sales"
     )]
     Tenant(tenants::Tenant),
+    /// Keys: count what names them, rotate them, destroy old ones.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama keys status --all\n  panorama keys rotate tenant --tenant acme\n  panorama keys rotate kek --new-key-file new.key"
+    )]
+    Keys(keys::Keys),
     /// Import files of one source system into a tenant.
     #[command(
         after_help = "Examples:\n  panorama import sales.csv --tenant acme --source sales --dry-run\n  panorama import sales.csv --tenant acme --source sales --plan HASH"
@@ -149,6 +156,9 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // What a crash leaves behind would hold keys.
+    #[cfg(unix)]
+    let cores = rlimit::Resource::CORE.set(0, 0);
     let cli = Cli::parse();
     let stopped = |stop: Stop| {
         say(&format!("panorama: {stop}"));
@@ -159,6 +169,10 @@ pub fn main() -> ExitCode {
         Err(problem) => return stopped(Stop::new(problem)),
     };
     start_log(&config.log);
+    #[cfg(unix)]
+    if let Err(problem) = cores {
+        tracing::warn!(kind = %problem.kind(), "core dumps cannot be switched off; a dump would hold keys");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(problem) => return stopped(Stop::new(format!("no threads: {problem}"))),
@@ -179,6 +193,7 @@ async fn run(command: Command, config: Config) -> Result<(), Stop> {
         }
         Command::Token(token) => token.run(&config).await,
         Command::Tenant(tenant) => tenant.run(&config).await,
+        Command::Keys(keys) => keys.run(&config).await,
         Command::Import(import) => import.run(&config).await,
         Command::Imports(imports) => imports.run(&config).await,
         Command::Mapping(mapping) => mapping.run(&config).await,

@@ -62,6 +62,7 @@ pub(crate) mod table {
         pub created_at: ChronoDateTimeUtc,
         pub updated_at: ChronoDateTimeUtc,
         pub digest: Option<Vec<u8>>,
+        pub index_epoch: i32,
         pub restricted_at: Option<ChronoDateTimeUtc>,
         pub closed_purposes: Option<Json>,
         pub erased_at: Option<ChronoDateTimeUtc>,

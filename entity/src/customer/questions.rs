@@ -209,13 +209,13 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
             let reach = require(session, Act::Search, Field::Phone)?;
             let phone = Phone::parse(&raw).map_err(|problem| Error::Invalid(format!("phone: {problem}")))?;
             session.spend_guess(&phone).await?;
-            (reach, Column::PhoneIndex.eq(session.keyring().index::<Phone>(Model::TABLE, phone.expose())?))
+            (reach, Column::PhoneIndex.is_in(session.keyring().indexes(Model::TABLE, &phone)?))
         }
         By::Email(raw) => {
             let reach = require(session, Act::Search, Field::Email)?;
             let email = Email::parse(&raw).map_err(|problem| Error::Invalid(format!("email: {problem}")))?;
             session.spend_guess(&email).await?;
-            (reach, Column::EmailIndex.eq(session.keyring().index::<Email>(Model::TABLE, email.expose())?))
+            (reach, Column::EmailIndex.is_in(session.keyring().indexes(Model::TABLE, &email)?))
         }
         By::Number(number) => {
             let reach = require(session, Act::Search, Field::Number)?;

@@ -13,7 +13,7 @@ use crate::bulk::Existing;
 use crate::link::{Run, Shared, Touched, Why, settle};
 use crate::record::{Column, Entity};
 use crate::vault::BlindIndex;
-use crate::{Change, Error, Scope, contact, order, ticket};
+use crate::{Change, Error, Scope, contact, keys, order, ticket};
 use policy::field::kinds::{Email, Phone};
 
 /// What a linking run needs to know, for the batches to come.
@@ -43,6 +43,10 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    import.follow(change);
+    if !keys::hold(scope, &batch.keys).await? {
+        return Err(Error::Invalid("the keys that sealed this batch are gone; import the file again, it goes on where it stopped".to_owned()));
+    }
     if run.erased {
         refuse_erased(change, import, &mut batch, &mut tally).await?;
     }

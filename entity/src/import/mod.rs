@@ -7,7 +7,7 @@ pub mod seal;
 pub mod undo;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Duration, Utc};
 use policy::Verb;
@@ -180,7 +180,8 @@ impl Tally {
 pub struct Import {
     pub(crate) id: Uuid,
     pub(crate) source: Source,
-    pub(crate) keys: Arc<Keyring>,
+    /// The keys that seal its rows: they follow those of the sessions that load them, for an import may outlive an epoch.
+    keys: Arc<RwLock<Arc<Keyring>>>,
     runner: String,
 }
 
@@ -189,6 +190,16 @@ impl Import {
     #[must_use]
     pub const fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// The keys that seal its rows now.
+    pub(crate) fn keys(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes on with the keys of a session.
+    fn follow(&self, change: &Change) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = change.keyring_arc();
     }
 }
 
@@ -261,9 +272,10 @@ const SILENCE: Duration = Duration::seconds(10);
 pub async fn begin(change: &Change, source: &Source, file: &File<'_>) -> Result<Begun, Error> {
     change.permit(Verb::ImportRun)?;
     crate::tenant::lock(change.scope()).await?;
+    crate::keys::indexed_alike(change.scope()).await?;
     let digest = change.keyring().digest("file", &file.digest)?.to_vec();
     let runner = Uuid::now_v7().to_string();
-    let import = |id: Uuid| Import { id, source: source.clone(), keys: change.keyring_arc(), runner: runner.clone() };
+    let import = |id: Uuid| Import { id, source: source.clone(), keys: Arc::new(RwLock::new(change.keyring_arc())), runner: runner.clone() };
     change.note("source", source.name.as_str());
     source::seen(change.scope(), source, &policy::mapping::shape(file.header)).await?;
     let unfinished = change

@@ -1,7 +1,9 @@
 //! Drafts to sealed rows. Needs keys and no database, so it runs beside it.
 
+use std::sync::Arc;
+
 use policy::field::kinds::Traits;
-use policy::{Pii, clean, link};
+use policy::{Pii, link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use serde_json::json;
@@ -11,13 +13,15 @@ use crate::guard::Vaulted;
 use crate::link::Member;
 use crate::record::{Detail, Draft, Model, table};
 use crate::vault::{BlindIndex, Keyring, RecordKey, Sealed};
-use crate::{Error, contact, order, ticket};
+use crate::{Error, contact, found, order, ticket};
 
 /// Begins the key of a row to which its source gives no id; a keyed hash of its content follows.
 pub(crate) const UNNAMED: char = '~';
 
 /// A batch, sealed: ready for the database.
 pub struct Batch {
+    /// The keys that sealed it.
+    pub(super) keys: Arc<Keyring>,
     pub(super) rows: Vec<Row>,
     pub(super) rejects: Vec<row::ActiveModel>,
 }
@@ -54,22 +58,19 @@ impl Import {
     /// # Errors
     /// The system gives no randomness.
     pub fn seal(&self, drafts: Vec<Draft>, rejects: Vec<Reject>) -> Result<Batch, Error> {
+        let keys = self.keys();
         let rows = drafts.into_iter().map(|draft| self.row(draft, Uuid::now_v7())).collect::<Result<_, _>>()?;
         let rejects = rejects.into_iter().map(|reject| self.reject(reject)).collect::<Result<_, _>>()?;
-        Ok(Batch { rows, rejects })
+        Ok(Batch { keys, rows, rejects })
     }
 
     /// Seals a draft as the record `id`.
     pub(super) fn row(&self, draft: Draft, id: Uuid) -> Result<Row, Error> {
-        let keys = &*self.keys;
+        let keys = &*self.keys();
+        let indexer = keys.indexer()?;
         let (external_id, digest) = self.identity(&draft)?;
         let (key, wrapped, epoch) = keys.new_record(Model::TABLE, id)?;
-        let (phone, phone_index) = seal_found(keys, &key, draft.phone.as_ref())?;
-        let (email, email_index) = seal_found(keys, &key, draft.email.as_ref())?;
-        let company = draft.company.as_deref().map(clean::company::key);
-        let company_index = company.as_deref().map(|company| keys.index_of(Model::TABLE, "company", company)).transpose()?;
-        let person = company.as_ref().zip(draft.name.as_ref()).map(|(company, name)| format!("{company}\n{}", name.expose()));
-        let person_index = person.map(|person| keys.index_of(Model::TABLE, "person", &person)).transpose()?;
+        let found = found::Record::of(&indexer, draft.name.as_ref(), draft.company.as_deref(), draft.phone.as_ref(), draft.email.as_ref())?;
         let traits = (!draft.traits.is_empty()).then(|| Traits::parse(&json!(draft.traits).to_string()).ok()).flatten();
         let record = table::ActiveModel {
             id: Set(id),
@@ -84,13 +85,13 @@ impl Import {
             key_epoch: Set(epoch.cast_signed()),
             name: Set(seal(&key, draft.name.as_ref())?),
             family_name: Set(seal(&key, draft.family_name.as_ref())?),
-            phone: Set(phone),
-            phone_index: Set(phone_index),
+            phone: Set(seal(&key, draft.phone.as_ref())?),
+            phone_index: Set(found.phone),
             landline: Set(seal(&key, draft.landline.as_ref())?),
-            email: Set(email),
-            email_index: Set(email_index),
+            email: Set(seal(&key, draft.email.as_ref())?),
+            email_index: Set(found.email),
             company: Set(draft.company.clone()),
-            company_index: Set(company_index),
+            company_index: Set(found.company),
             address: Set(seal(&key, draft.address.as_ref())?),
             remarks: Set(seal(&key, draft.remarks.as_ref())?),
             raw: Set(seal(&key, draft.raw.as_ref())?),
@@ -105,11 +106,12 @@ impl Import {
             flags: Set(json!(draft.flags)),
             tags: Set(json!(draft.tags)),
             mapping_version: Set(self.source.mapping_version),
-            person_index: Set(person_index),
+            person_index: Set(found.person),
             traits: Set(seal(&key, traits.as_ref())?),
             rules: Set((!draft.rules.is_empty()).then(|| json!(draft.rules))),
             held_for: Set(None),
             likeness: Set(Some(self.likeness(&draft)?)),
+            index_epoch: Set(indexer.epoch.cast_signed()),
             ..Default::default()
         };
         let told = told(keys, id, &draft)?;
@@ -119,10 +121,10 @@ impl Import {
     /// What the source calls a row, and the keyed digest of its content as this version of the mapping reads it.
     fn identity(&self, draft: &Draft) -> Result<(String, Vec<u8>), Error> {
         let raw = draft.raw.as_ref().map_or("", Pii::expose);
-        let digest = self.keys.digest("row", format!("{}\n{}\n{raw}", self.source.name, self.source.mapping_version).as_bytes())?.to_vec();
+        let digest = self.keys().digest("row", format!("{}\n{}\n{raw}", self.source.name, self.source.mapping_version).as_bytes())?.to_vec();
         let external_id = match &draft.external_id {
             Some(id) => id.clone(),
-            None => format!("{UNNAMED}{}", crate::vault::hex(&self.keys.digest("content", raw.as_bytes())?).as_str()),
+            None => format!("{UNNAMED}{}", crate::vault::hex(&self.keys().digest("content", raw.as_bytes())?).as_str()),
         };
         Ok((external_id, digest))
     }
@@ -140,12 +142,12 @@ impl Import {
         ];
         let open = (&draft.company, &draft.industry, draft.channel, draft.first_follow_up, draft.status, draft.owner, &draft.tags, &draft.traits);
         let said = serde_json::to_string(&(&self.source.name, personal, open)).map_err(|error| Error::Invalid(error.to_string()))?;
-        Ok(self.keys.digest("likeness", zeroize::Zeroizing::new(said).as_bytes())?.to_vec())
+        Ok(self.keys().digest("likeness", zeroize::Zeroizing::new(said).as_bytes())?.to_vec())
     }
 
     fn reject(&self, reject: Reject) -> Result<row::ActiveModel, Error> {
         let mut row = self.fate(reject.row_number, reject.line, "rejected", None);
-        let (key, wrapped, epoch) = self.keys.new_record(row::Model::TABLE, *row.id.as_ref())?;
+        let (key, wrapped, epoch) = self.keys().new_record(row::Model::TABLE, *row.id.as_ref())?;
         row.reason = Set(Some(reject.reason.to_owned()));
         row.detail = Set(Some(reject.detail));
         row.record_key = Set(Some(wrapped));
@@ -268,12 +270,4 @@ fn told(keys: &Keyring, record: Uuid, draft: &Draft) -> Result<Told, Error> {
 
 fn seal<K: Pii>(key: &RecordKey, value: Option<&K>) -> Result<Option<Sealed<K>>, Error> {
     Ok(value.map(|value| key.seal(value)).transpose()?)
-}
-
-/// A sealed value and the index by which it is found: both or neither.
-pub(crate) type Found<K> = (Option<Sealed<K>>, Option<BlindIndex<K>>);
-
-/// Seals a value that rows are found by.
-pub(crate) fn seal_found<K: Pii>(keys: &Keyring, key: &RecordKey, value: Option<&K>) -> Result<Found<K>, Error> {
-    Ok(value.map(|value| keys.seal(key, value)).transpose()?.unzip())
 }

@@ -110,6 +110,7 @@ pub(crate) struct Why<'w> {
 /// Links what was touched and derives the customers that it concerns. Whoever calls holds the tenant's row.
 pub(crate) async fn settle(change: &Change, run: &mut Run, touched: Touched, why: Why<'_>) -> Result<Settled, Error> {
     let scope = change.scope();
+    crate::keys::indexed_alike(scope).await?;
     let begun = std::time::Instant::now();
     let mut around = Around::of(change, run, touched).await?;
     let asked = begun.elapsed();

@@ -205,6 +205,7 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    crate::keys::indexed_alike(scope).await?;
     let behind = Expr::col(imports::Column::Scored).lt(Expr::col(imports::Column::RowsRead));
     let next = scope.find::<imports::Entity>().filter(imports::Column::State.is_in(["done", "cancelled", "failed"])).filter(behind);
     let Some(import) = next.order_by_asc(imports::Column::Id).limit(1).one(scope.tx()).await? else { return unlink_stale(change, run).await };
@@ -355,7 +356,7 @@ pub(crate) async fn forget(change: &Change, run: &Run, gone: &[Member]) -> Resul
 }
 
 fn block_of(keys: &Keyring, key: &str) -> Result<i64, Error> {
-    let hash = keys.index_of("block_key", "block", key)?;
+    let hash = keys.indexer()?.derived("block_key", "block", key)?;
     Ok(hash.first_chunk().copied().map_or(0, i64::from_be_bytes))
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use policy::Pii;
-use policy::field::kinds::{Email, Name, Phone};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{FromQueryResult, QuerySelect};
@@ -17,10 +16,9 @@ use crate::bulk::Existing;
 use crate::customer::table::{self as customer, Column};
 use crate::golden::{Golden, survive};
 use crate::guard::Vaulted;
-use crate::import::seal::seal_found;
 use crate::merge::{self, Merged};
 use crate::pin::{self, Pins};
-use crate::{Change, Error, Scope, tag};
+use crate::{Change, Error, Scope, found, tag};
 
 /// What was decided.
 pub(super) struct Held<'h> {
@@ -121,7 +119,7 @@ pub(super) async fn customers(change: &Change, run: &Run, held: &Held<'_>, why: 
 }
 
 /// Everything but the key, the number and when it was made.
-const OVERWRITTEN: [Column; 30] = [
+const OVERWRITTEN: [Column; 31] = [
     Column::RecordKey,
     Column::KeyEpoch,
     Column::Name,
@@ -152,6 +150,7 @@ const OVERWRITTEN: [Column; 30] = [
     Column::DerivedAt,
     Column::UpdatedAt,
     Column::Digest,
+    Column::IndexEpoch,
 ];
 
 async fn companies(scope: &Scope, held: &Held<'_>) -> Result<Companies, Error> {
@@ -217,23 +216,21 @@ fn digest(change: &Change, golden: &Golden<'_>) -> Result<Vec<u8>, Error> {
 fn golden_row(change: &Change, run: &Run, id: Uuid, golden: &Golden<'_>, digest: Vec<u8>) -> Result<customer::ActiveModel, Error> {
     let keys = change.keyring();
     let (key, wrapped, epoch) = keys.new_record(customer::Model::TABLE, id)?;
-    let (name, name_index) = seal_found::<Name>(keys, &key, golden.name)?;
-    let (phone, phone_index) = seal_found::<Phone>(keys, &key, golden.phone)?;
-    let (email, email_index) = seal_found::<Email>(keys, &key, golden.email)?;
-    let tail = golden.phone.map(|phone| keys.index_of(customer::Model::TABLE, "phone tail", &phone.expose()[7..])).transpose()?;
+    let indexer = keys.indexer()?;
+    let found = found::Customer::of(&indexer, golden.name, golden.phone, golden.email)?;
     let person = golden.name.is_some() || golden.company.is_none();
     Ok(customer::ActiveModel {
         id: Set(id),
         record_key: Set(Some(wrapped)),
         key_epoch: Set(epoch.cast_signed()),
-        name: Set(name),
-        name_index: Set(name_index),
-        phone: Set(phone),
-        phone_index: Set(phone_index),
-        phone_tail_index: Set(tail),
+        name: Set(golden.name.map(|value| key.seal(value)).transpose()?),
+        name_index: Set(found.name),
+        phone: Set(golden.phone.map(|value| key.seal(value)).transpose()?),
+        phone_index: Set(found.phone),
+        phone_tail_index: Set(found.phone_tail),
         landline: Set(golden.landline.map(|value| key.seal(value)).transpose()?),
-        email: Set(email),
-        email_index: Set(email_index),
+        email: Set(golden.email.map(|value| key.seal(value)).transpose()?),
+        email_index: Set(found.email),
         address: Set(golden.address.map(|value| key.seal(value)).transpose()?),
         remarks: Set(golden.remarks.map(|value| key.seal(value)).transpose()?),
         customer_type: Set(if person { policy::CustomerType::Person } else { policy::CustomerType::Company }.code()),
@@ -250,6 +247,7 @@ fn golden_row(change: &Change, run: &Run, id: Uuid, golden: &Golden<'_>, digest:
         issues: Set(json!(golden.issues)),
         merged_into: Set(None),
         digest: Set(Some(digest)),
+        index_epoch: Set(indexer.epoch.cast_signed()),
         derived_at: Set(change.now()),
         updated_at: Set(change.now()),
         ..Default::default()

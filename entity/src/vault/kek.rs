@@ -16,6 +16,8 @@ const HEADER: &str = "panorama-kek-v1";
 pub enum Kek {
     /// A key of 32 bytes from a file of mode 0600.
     File {
+        /// Where it was read.
+        path: PathBuf,
         /// The key itself.
         key: Zeroizing<[u8; 32]>,
         /// Whether it was made by the demo; a production profile refuses it.
@@ -81,7 +83,7 @@ impl Kek {
         let (header, hex, mark) = (words.next(), words.next().unwrap_or_default(), words.next());
         let bytes = Zeroizing::new(unhex(hex).unwrap_or_default());
         match (header, <[u8; 32]>::try_from(bytes.as_slice())) {
-            (Some(HEADER), Ok(key)) => Ok(Self::File { key: Zeroizing::new(key), demo: mark == Some("demo") }),
+            (Some(HEADER), Ok(key)) => Ok(Self::File { path: path.into(), key: Zeroizing::new(key), demo: mark == Some("demo") }),
             _ => Err(BadKek::Format(path.into())),
         }
     }
@@ -93,19 +95,37 @@ impl Kek {
     pub fn create(path: &Path, demo: bool) -> Result<Self, BadKek> {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut_slice()).map_err(|_| BadKek::Random)?;
-        let io = |error| BadKek::Io(path.into(), error);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let text = Zeroizing::new(format!("{HEADER} {}{}\n", hex(key.as_slice()).as_str(), if demo { " demo" } else { "" }));
-        let mut file = options.open(path).map_err(io)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-        Ok(Self::File { key, demo })
+        write(path, &key, demo, true)?;
+        Ok(Self::File { path: path.into(), key, demo })
     }
 
-    /// Which key this is, for the row that it wraps: tells a wrong key from damaged data.
-    pub(crate) fn id(&self) -> Result<String, BadKek> {
+    /// Writes the key to another file, in place of what is there. Of a command there is nothing to write.
+    ///
+    /// # Errors
+    /// [`BadKek`]: the file cannot be made.
+    pub fn copy(&self, path: &Path) -> Result<(), BadKek> {
+        match self {
+            Self::File { key, demo, .. } => write(path, key, *demo, false),
+            Self::Command(_) => Ok(()),
+        }
+    }
+
+    /// The key file as it is now: it may have been exchanged since it was read. `None` of a command, which follows by itself.
+    ///
+    /// # Errors
+    /// As [`Kek::read`].
+    pub fn again(&self) -> Result<Option<Self>, BadKek> {
+        match self {
+            Self::File { path, .. } => Self::read(path).map(Some),
+            Self::Command(_) => Ok(None),
+        }
+    }
+
+    /// Which key this is, for the rows that it wraps: 16 characters that tell a wrong key from damaged data, and nothing of the key.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn id(&self) -> Result<String, BadKek> {
         match self {
             Self::File { key, .. } => {
                 let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| BadKek::Wrong)?;
@@ -130,6 +150,17 @@ impl Kek {
         };
         <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| BadKek::Damaged)
     }
+}
+
+fn write(path: &Path, key: &[u8; 32], demo: bool, new: bool) -> Result<(), BadKek> {
+    let io = |error| BadKek::Io(path.into(), error);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).create_new(new).truncate(!new);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let text = Zeroizing::new(format!("{HEADER} {}{}\n", hex(key).as_str(), if demo { " demo" } else { "" }));
+    let mut file = options.open(path).map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
 }
 
 fn run(program: &Path, act: &str, place: Place, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKek> {

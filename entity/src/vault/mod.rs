@@ -15,7 +15,7 @@ pub(crate) use envelope::Place;
 pub(crate) use kek::hex;
 pub use kek::{BadKek, Kek};
 pub use keyring::Keyring;
-pub(crate) use keyring::{RecordKey, Wrapped};
+pub(crate) use keyring::{Held, Indexer, Key, RIPENS, RecordKey, Wrapped};
 
 /// Why something did not open or could not be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! How fast files become durable sealed rows: `bench [ROWS]`, a million by default, on SQLite and PostgreSQL.
+//! How fast files become durable sealed rows: `bench [ROWS]`, a million by default, on SQLite and PostgreSQL. With
+//! `bench keys [ROWS]`, a hundred thousand by default: how fast their keys are rotated.
 //!
 //! Makes a file of orders of ROWS × 2/5 persons, imports it with the program, and reports rows per second until everything
 //! is durable, sealed and linked by the rules, the second pass apart, the peak memory, the pace of the last hundred
@@ -15,6 +16,9 @@ use tests::{Engine, Raw, engines};
 
 #[tokio::main]
 async fn main() {
+    if std::env::args().nth(1).as_deref() == Some("keys") {
+        return keys(std::env::args().nth(2).map_or(100_000, |rows| rows.parse().expect("a number of rows"))).await;
+    }
     let rows: u64 = std::env::args().nth(1).map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("orders.csv");
@@ -66,6 +70,50 @@ async fn main() {
         println!("  {:.3} of loading the rows as they are ({:.0} rows/s)", reference / loading, rows as f64 / reference);
         if let [first, .., before, last] = marks[..] {
             println!("  the last 100,000 rows at {:.2} of the pace of the first", first.as_secs_f64() / (last - before).as_secs_f64());
+        }
+    }
+}
+
+/// Rotates the data key and the index key behind an import of so many rows; the wait for running servers is not counted.
+async fn keys(rows: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orders.csv");
+    generate(&file, rows);
+    for engine in engines() {
+        let mut settings = vec!["--data-dir".to_owned(), dir.path().join(format!("{engine:?}")).display().to_string()];
+        if engine == Engine::Postgres {
+            settings.extend(["--database-url".to_owned(), tests::database().await]);
+        }
+        let program = std::env::current_exe().unwrap().with_file_name("panorama");
+        let run = |arguments: &[&str]| {
+            assert!(
+                Command::new(&program).args(arguments).args(&settings).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success(),
+                "{arguments:?}"
+            )
+        };
+        run(&["migrate"]);
+        run(&["tenant", "create", "bench"]);
+        run(&["import", file.to_str().unwrap(), "--tenant", "bench", "--source", "ecom"]);
+        for key in ["tenant", "index"] {
+            let mut child = Command::new(&program)
+                .args(["keys", "rotate", key, "--tenant", "bench"])
+                .args(&settings)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let (mut begun, mut ended, mut rewritten) = (Instant::now(), Instant::now(), 0_u64);
+            for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
+                if line == "rewriting" {
+                    begun = Instant::now();
+                }
+                // "customer: 5000 rows, 5000 in all"
+                if let Some(all) = line.strip_suffix(" in all").and_then(|line| line.rsplit(' ').next()?.parse().ok()) {
+                    (ended, rewritten) = (Instant::now(), all);
+                }
+            }
+            assert!(child.wait().unwrap().success());
+            println!("{engine:?}: keys rotate {key}: {rewritten} rows at {:.0} rows/s", rewritten as f64 / (ended - begun).as_secs_f64());
         }
     }
 }

@@ -1,0 +1,71 @@
+//! Rotating the key-encryption key: the tenants' keys are wrapped anew, and nothing else changes.
+
+use std::sync::Arc;
+
+use policy::Verb;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ConnectionTrait, DbBackend};
+
+use super::{place, purpose, table};
+use crate::vault::{BadKek, Kek};
+use crate::{Change, Error, House, Operation, Scope, Unaccounted, tenant};
+
+/// Wraps the keys of all tenants with another key-encryption key, in one transaction. `login` is the operator's. Returns how
+/// many keys there were.
+///
+/// # Errors
+/// It is the same key; a key does not unwrap. Nothing was changed then.
+pub async fn rotate_kek(house: &House, login: &str, new: &Kek) -> Result<u64, Unaccounted> {
+    let old = house.kek();
+    if old.id().map_err(Error::from)? == new.id().map_err(Error::from)? {
+        return Err(Error::Invalid("the new key is the key in use; name a file that is not there yet, and it will be made".to_owned()).into());
+    }
+    let standing: Vec<_> = house.tenants().await?.into_iter().filter(|tenant| !tenant.destroyed).collect();
+    let operators: Vec<_> = standing.iter().map(|tenant| house.operator(tenant.id, login, "admin", None)).collect();
+    let rows = std::sync::atomic::AtomicU64::new(0);
+    Change::each(house, &operators, &Operation::new("command", "Keys.rotateKek"), async |change| {
+        let scope = change.scope();
+        if change.principal().tenant() == operators[0].tenant() {
+            closed(scope, operators.len()).await?;
+        }
+        let wrapped = wrap(change, &old, new).await?;
+        rows.fetch_add(wrapped, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    })
+    .await?;
+    Ok(rows.into_inner())
+}
+
+/// No tenant is made meanwhile, and none was made since they were counted.
+async fn closed(scope: &Scope, known: usize) -> Result<(), Error> {
+    if scope.tx().get_database_backend() == DbBackend::Postgres {
+        scope.tx().execute_unprepared("LOCK TABLE tenant IN SHARE ROW EXCLUSIVE MODE").await?;
+    }
+    if tenant::standing_ones(scope).await?.len() == known {
+        return Ok(());
+    }
+    Err(Error::Invalid("a tenant came or went meanwhile; try again".to_owned()))
+}
+
+async fn wrap(change: &Change, old: &Arc<Kek>, new: &Kek) -> Result<u64, Error> {
+    use table::Column;
+    change.permit(Verb::TenantManage)?;
+    let scope = change.scope();
+    tenant::lock(scope).await?;
+    let (from, to) = (old.id()?, new.id()?);
+    let rows = scope.find::<table::Entity>().all(scope.tx()).await?;
+    for row in &rows {
+        let Some(purpose) = purpose(&row.purpose) else { continue };
+        if row.kek_id != from {
+            return Err(BadKek::Wrong.into());
+        }
+        let place = place(scope.tenant(), purpose, row.epoch.unsigned_abs());
+        let key = old.unwrap(place, &row.wrapped)?;
+        let values = vec![(Column::Wrapped, Expr::value(new.wrap(place, &key)?)), (Column::KekId, Expr::value(to.as_str()))];
+        scope.update_where::<table::Entity>(Column::Purpose.eq(purpose).and(Column::Epoch.eq(row.epoch)), values).await?;
+    }
+    change.note("kek", to);
+    change.note("rows", rows.len());
+    Ok(rows.len() as u64)
+}
