@@ -136,7 +136,7 @@ pub async fn erase(change: &Change, id: Uuid, reason: &str) -> Result<Certificat
     let mut count = |what: &str, rows: u64| *counts.entry(what.to_owned()).or_default() += rows;
 
     mark(scope, keys, &phones, &emails).await?;
-    link::probable::forget(change, &run, &members).await?;
+    link::blocking::forget(change, &run, &members).await?;
     let mut records: HashSet<Uuid> = members.iter().map(|member| member.id).collect();
     for customer in &family {
         records.extend(scope.ids("SELECT id FROM source_record_past WHERE tenant_id = $1 AND customer_id = $2", [(*customer).into()]).await?);

@@ -239,6 +239,11 @@ impl Session {
         }
     }
 
+    /// The version that this session is pinned to, with its rules.
+    pub(crate) fn policy(&self) -> &Active {
+        &self.policy
+    }
+
     /// The policy version that decides here.
     #[must_use]
     pub fn policy_version(&self) -> i32 {

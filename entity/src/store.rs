@@ -28,10 +28,13 @@ pub(crate) trait Tenanted: EntityTrait {
 /// The most bound values of one statement that both databases take.
 pub(crate) const BIND_LIMIT: usize = 32_000;
 
+/// Tells PostgreSQL whose rows these are, for row-level security, until the transaction ends.
+const TELL: &str = "SELECT set_config('app.tenant', $1, true)";
+
 /// Whoever writes looks rows up by their keys. Tables grow from nothing meanwhile, and a plan made for the few rows of a moment
-/// ago, or for statistics that were never taken, would read a table whole: PostgreSQL is told not to.
-const LOOK_UP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
-                       SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_custom_plan";
+/// ago would read a table whole: PostgreSQL is told not to.
+const TELL_WRITER: &str = "SELECT set_config('app.tenant', $1, true), set_config('enable_seqscan', 'off', true), \
+    set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)";
 
 /// How long whoever writes waits for others who do.
 const BUSY: Duration = Duration::from_secs(5);
@@ -236,7 +239,7 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
 impl Scope {
     async fn begin(db: &DatabaseConnection, tenant: TenantId, options: TransactionOptions) -> Result<Self, Error> {
         let scope = Self { tenant, tx: db.begin_with_options(options).await?, turn: None };
-        scope.tell_database().await?;
+        scope.tell_database(TELL).await?;
         Ok(scope)
     }
 
@@ -245,10 +248,8 @@ impl Scope {
             DbBackend::Postgres => TransactionOptions::default(),
             _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
         };
-        let scope = Self::begin(db, tenant, options).await?;
-        if db.get_database_backend() == DbBackend::Postgres {
-            scope.tx.execute_unprepared(LOOK_UP).await?;
-        }
+        let scope = Self { tenant, tx: db.begin_with_options(options).await?, turn: None };
+        scope.tell_database(TELL_WRITER).await?;
         Ok(scope)
     }
 
@@ -258,10 +259,9 @@ impl Scope {
         self.tenant
     }
 
-    /// On PostgreSQL the database is told too, for row-level security, until the transaction ends.
-    async fn tell_database(&self) -> Result<(), Error> {
+    async fn tell_database(&self, tell: &str) -> Result<(), Error> {
         if self.tx.get_database_backend() == DbBackend::Postgres {
-            let tell = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT set_config('app.tenant', $1, true)", [self.tenant.0.to_string().into()]);
+            let tell = Statement::from_sql_and_values(DbBackend::Postgres, tell, [self.tenant.0.to_string().into()]);
             self.tx.execute_raw(tell).await?;
         }
         Ok(())
@@ -270,7 +270,7 @@ impl Scope {
     /// The same transaction for another tenant: the ledger commits many tenants' events at once.
     pub(crate) async fn turn_to(&mut self, tenant: TenantId) -> Result<(), Error> {
         self.tenant = tenant;
-        self.tell_database().await
+        self.tell_database(TELL).await
     }
 
     /// A query narrowed to this tenant.
@@ -292,6 +292,21 @@ impl Scope {
         let values = Value::Array(V::array_type(), Some(Box::new(values.into_iter().map(Into::into).collect())));
         // Behind a subquery the planner does not see how many there are, and looks each of them up.
         Expr::col(column.as_column_ref()).eq(PgFunc::any(Expr::cust_with_values("ARRAY(SELECT unnest($1))", [values])))
+    }
+
+    /// Has PostgreSQL count tables that have grown much since it did so last: without knowing what is in them it would look rows
+    /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute.
+    pub(crate) async fn count_grown(&self, tables: &[&str]) -> Result<(), Error> {
+        if self.tx.get_database_backend() != DbBackend::Postgres {
+            return Ok(());
+        }
+        let named: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
+        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND pg_relation_size(oid) / 8192 > 4 * relpages + 50";
+        for row in self.tx.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into()])).await? {
+            let name: String = row.try_get("", "name")?;
+            self.tx.execute_unprepared(&format!("ANALYZE {name}")).await?;
+        }
+        Ok(())
     }
 
     /// Changes all rows of this tenant that meet a condition. Returns how many.

@@ -8,6 +8,7 @@ mod m20261122_000002_intake;
 mod m20261122_000003_lean;
 mod m20261122_000004_governance;
 mod m20261122_000005_keys;
+mod m20261122_000006_references;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -90,6 +91,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_lean::Migration),
             Box::new(m20261122_000004_governance::Migration),
             Box::new(m20261122_000005_keys::Migration),
+            Box::new(m20261122_000006_references::Migration),
         ]
     }
 }

@@ -1,6 +1,7 @@
 //! Every integration test, in one program.
 
 mod audit;
+mod crossing;
 mod generated;
 mod governance;
 mod intake;

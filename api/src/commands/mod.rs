@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod demo;
+mod desk;
 mod import;
 mod keys;
 mod person;

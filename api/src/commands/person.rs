@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use entity::customer::{By, Customer, find};
-use entity::{Change, House, Operation, Principal, Session, Unaccounted, erasure, rights};
-use std::sync::Arc;
+use entity::{Change, erasure, rights};
 
+use super::desk::Desk;
 use super::rows::write_whole;
 use super::{print, say};
-use crate::config::{Config, login};
+use crate::config::Config;
 use crate::error::Stop;
-use crate::{home, person};
+use crate::person;
 
 /// The rights of a person.
 #[derive(Subcommand)]
@@ -92,19 +92,7 @@ pub enum Person {
     },
 }
 
-async fn desk(config: &Config, tenant: &str) -> Result<(House, Arc<Principal>), Stop> {
-    let house = home::open(config).await?;
-    let tenant = house.tenant(tenant).await?;
-    let officer = house.operator(tenant.id, &login(), "privacy", Some("privacy_request"));
-    Ok((house, officer))
-}
-
-async fn look<T>(config: &Config, tenant: &str, name: &str, work: impl AsyncFnOnce(Arc<Session>) -> Result<T, entity::Error>) -> Result<T, Stop> {
-    let (house, officer) = desk(config, tenant).await?;
-    Ok(Session::run(&house, &officer, Operation::new("command", name), work).await??)
-}
-
-/// Writes in the bracket about the customer of a number.
+/// Writes about the customer of a number.
 async fn write<T>(
     config: &Config,
     tenant: &str,
@@ -112,12 +100,11 @@ async fn write<T>(
     number: &str,
     work: impl AsyncFnOnce(&Change, Customer) -> Result<T, entity::Error>,
 ) -> Result<T, Stop> {
-    let (house, officer) = desk(config, tenant).await?;
-    let done = Change::run(&house, &officer, Operation::new("command", name), async |change| {
-        let customer = async { find(change, By::Number(number.to_owned())).await?.ok_or(entity::Error::NotFound) }.await.map_err(Unaccounted::Failed)?;
-        work(change, customer).await.map_err(Unaccounted::Failed)
-    });
-    Ok(done.await?)
+    let about = async |change: &Change| {
+        let customer = find(change, By::Number(number.to_owned())).await?.ok_or(entity::Error::NotFound)?;
+        work(change, customer).await
+    };
+    Desk::officer(config, tenant).await?.write(name, about).await
 }
 
 impl Person {
@@ -129,19 +116,23 @@ impl Person {
                     (Some(phone), _) => By::Phone(phone),
                     (None, email) => By::Email(email.unwrap_or_default()),
                 };
-                let found =
-                    look(config, &tenant, "Person.find", async |session| Ok(find(&session, by).await?.and_then(|customer| session.tell(customer.number()))));
-                match found.await? {
+                let found = Desk::officer(config, &tenant)
+                    .await?
+                    .look("Person.find", async |session| Ok(find(&session, by).await?.and_then(|customer| session.tell(customer.number()))))
+                    .await?;
+                match found {
                     Some(number) => print(&format!("{number}\n")),
                     None => Err(Stop::new("not found")),
                 }
             }
             Self::Copy { number, tenant, out } => {
-                let copy = look(config, &tenant, "Person.copy", async |session| {
-                    let customer = find(&session, By::Number(number)).await?.ok_or(entity::Error::NotFound)?;
-                    person::copy(&session, &customer).await
-                })
-                .await?;
+                let copy = Desk::officer(config, &tenant)
+                    .await?
+                    .look("Person.copy", async |session| {
+                        let customer = find(&session, By::Number(number)).await?.ok_or(entity::Error::NotFound)?;
+                        person::copy(&session, &customer).await
+                    })
+                    .await?;
                 let csv = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
                 let text = if csv { person::csv(&copy)? } else { format!("{copy:#}\n") };
                 write_whole(&out, text.as_bytes())?;
@@ -149,16 +140,15 @@ impl Person {
                 Ok(())
             }
             Self::Consent { number, tenant, purpose, version, withdrawn } => {
-                let done = write(config, &tenant, "Person.consent", &number, async |change, customer| {
+                write(config, &tenant, "Person.consent", &number, async |change, customer| {
                     rights::consent(change, customer.id(), &purpose, &version, !withdrawn).await
-                });
-                done.await?;
+                })
+                .await?;
                 print(&format!("{number}: consent to {purpose} {}\n", if withdrawn { "withdrawn; the purpose is closed" } else { "given" }))
             }
             Self::Restrict { number, tenant, reason, lift } => {
-                let done =
-                    write(config, &tenant, "Person.restrict", &number, async |change, customer| rights::restrict(change, customer.id(), !lift, &reason).await);
-                done.await?;
+                let restrict = async |change: &Change, customer: Customer| rights::restrict(change, customer.id(), !lift, &reason).await;
+                write(config, &tenant, "Person.restrict", &number, restrict).await?;
                 print(&format!("{number}: {}\n", if lift { "the restriction is lifted" } else { "stored and nothing else" }))
             }
             Self::Erase { number, tenant, reason } => {
@@ -167,7 +157,10 @@ impl Person {
                 print(&format!("{:#}\n", serde_json::json!(certificate)))
             }
             Self::Certificates { tenant, number } => {
-                let all = look(config, &tenant, "Person.certificates", async |session| erasure::certificates(&session, number.as_deref()).await).await?;
+                let all = Desk::officer(config, &tenant)
+                    .await?
+                    .look("Person.certificates", async |session| erasure::certificates(&session, number.as_deref()).await)
+                    .await?;
                 print(&format!("{:#}\n", serde_json::json!(all)))
             }
         }

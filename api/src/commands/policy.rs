@@ -2,19 +2,20 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
+use entity::Session;
 use entity::people::{self, Holder};
 use entity::policy_version::{self as versions, Review};
-use entity::{Change, Operation, Session, Unaccounted};
 use policy::{Field, fixtures_from_toml};
 
+use super::desk::Desk;
 use super::rows::write_whole;
 use super::{print, say};
-use crate::config::{Config, login};
+use crate::config::Config;
 use crate::error::Stop;
-use crate::home;
 
 /// The policy of a tenant: who may see and do what.
 #[derive(Subcommand)]
@@ -172,7 +173,7 @@ impl Policy {
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
         match self {
             Self::Show { tenant, version, out } => {
-                let (version, text) = look(config, &tenant, "Policy.show", async |session| versions::text(&session, version).await).await?;
+                let (version, text) = Desk::admin(config, &tenant).await?.look("Policy.show", async |session| versions::text(&session, version).await).await?;
                 match out {
                     Some(out) => {
                         write_whole(&out, text.as_bytes())?;
@@ -183,7 +184,7 @@ impl Policy {
                 }
             }
             Self::Versions { tenant } => {
-                let all = look(config, &tenant, "Policy.versions", async |session| versions::versions(&session).await).await?;
+                let all = Desk::admin(config, &tenant).await?.look("Policy.versions", async |session| versions::versions(&session).await).await?;
                 let line = |version: &versions::Version| {
                     let mark = if version.active { "in force" } else { "" };
                     format!("{}\t{}\t{}\t{}\t{mark}\n", version.version, version.created_at.format("%Y-%m-%d %H:%M"), version.author, version.reason)
@@ -192,35 +193,36 @@ impl Policy {
             }
             Self::Draft { file, tenant, reason } => {
                 let text = read(&file)?;
-                let review = write(config, &tenant, "Policy.draft", async |change| versions::draft(change, &text, &reason).await);
-                print(&told(&review.await.map_err(|stop| Stop::new(format!("file {}: {stop}", file.display())))?))
+                let review = Desk::admin(config, &tenant).await?.write("Policy.draft", async |change| versions::draft(change, &text, &reason).await).await;
+                print(&told(&review.map_err(|stop| Stop::new(format!("file {}: {stop}", file.display())))?))
             }
             Self::Diff { version, tenant } => {
-                print(&told(&look(config, &tenant, "Policy.diff", async |session| versions::review(&session, version).await).await?))
+                print(&told(&Desk::admin(config, &tenant).await?.look("Policy.diff", async |session| versions::review(&session, version).await).await?))
             }
             Self::Test { file, tenant, keep, remove } => test(config, &tenant, file.as_deref(), keep, remove.as_deref()).await,
             Self::Approve { version, tenant } => {
-                print(&told(&write(config, &tenant, "Policy.approve", async |change| versions::approve(change, version).await).await?))
+                print(&told(&Desk::admin(config, &tenant).await?.write("Policy.approve", async |change| versions::approve(change, version).await).await?))
             }
             Self::Activate { version, tenant, reason } => {
-                write(config, &tenant, "Policy.activate", async |change| versions::activate(change, version, &reason).await).await?;
+                Desk::admin(config, &tenant).await?.write("Policy.activate", async |change| versions::activate(change, version, &reason).await).await?;
                 print(&format!("version {version} is in force; running servers follow within five seconds\n"))
             }
             Self::Explain { field: key, tenant, user, purpose } => {
                 let field = field(&key)?;
-                let explained =
-                    look(config, &tenant, "Policy.explain", async |session| versions::explain(&session, field, Some(&user), purpose.as_deref(), None).await);
-                let explained = explained.await?;
+                let explain = async |session: Arc<Session>| versions::explain(&session, field, Some(&user), purpose.as_deref(), None).await;
+                let explained = Desk::admin(config, &tenant).await?.look("Policy.explain", explain).await?;
                 let json = serde_json::json!({ "version": explained.version, "explanation": explained.explanation });
                 print(&format!("{json:#}\n"))
             }
             Self::Who { field: key, tenant, at } => {
                 let field = field(&key)?;
-                let (version, sees) = look(config, &tenant, "Policy.who", async |session| {
-                    let at = at.unwrap_or_else(|| session.now());
-                    versions::who(&session, field, at).await
-                })
-                .await?;
+                let (version, sees) = Desk::admin(config, &tenant)
+                    .await?
+                    .look("Policy.who", async |session| {
+                        let at = at.unwrap_or_else(|| session.now());
+                        versions::who(&session, field, at).await
+                    })
+                    .await?;
                 let line = |sees: &versions::Sees| {
                     let (kind, name) = (sees.holder.kind(), sees.holder.name());
                     format!("{kind}\t{name}\t{}\tfor {}\tin {}\n", sees.roles.join(","), sees.purpose, sees.scope.word())
@@ -234,7 +236,7 @@ impl Policy {
                     Kind::Token => Holder::Token(name),
                 };
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-                write(config, &tenant, "Roles.assign", async |change| people::assign(change, &holder, &roles).await).await
+                Desk::admin(config, &tenant).await?.write("Roles.assign", async |change| people::assign(change, &holder, &roles).await).await
             }
         }
     }
@@ -242,18 +244,18 @@ impl Policy {
 
 async fn test(config: &Config, tenant: &str, file: Option<&Path>, keep: bool, remove: Option<&str>) -> Result<(), Stop> {
     if let Some(name) = remove {
-        return write(config, tenant, "Policy.test", async |change| versions::remove_test(change, name).await).await;
+        return Desk::admin(config, tenant).await?.write("Policy.test", async |change| versions::remove_test(change, name).await).await;
     }
     let fixtures = match file {
         Some(file) => fixtures_from_toml(&read(file)?).map_err(|problem| Stop::new(format!("file {}: {problem}", file.display())))?,
-        None => look(config, tenant, "Policy.tests", async |session| versions::tests(&session).await).await?,
+        None => Desk::admin(config, tenant).await?.look("Policy.tests", async |session| versions::tests(&session).await).await?,
     };
     if keep {
         let kept = fixtures.len();
-        write(config, tenant, "Policy.test", async |change| versions::put_tests(change, fixtures).await).await?;
+        Desk::admin(config, tenant).await?.write("Policy.test", async |change| versions::put_tests(change, fixtures).await).await?;
         return print(&format!("{kept} tests kept\n"));
     }
-    let failing = look(config, tenant, "Policy.test", async |session| versions::run_tests(&session, &fixtures).await).await?;
+    let failing = Desk::admin(config, tenant).await?.look("Policy.test", async |session| versions::run_tests(&session, &fixtures).await).await?;
     for problem in &failing {
         say(problem);
     }
@@ -262,19 +264,4 @@ async fn test(config: &Config, tenant: &str, file: Option<&Path>, keep: bool, re
     } else {
         Err(Stop::new(format!("{} of {} tests failed", failing.len(), fixtures.len())))
     }
-}
-
-/// Reads in the bracket.
-async fn look<T>(config: &Config, tenant: &str, name: &str, work: impl AsyncFnOnce(std::sync::Arc<Session>) -> Result<T, entity::Error>) -> Result<T, Stop> {
-    let house = home::open(config).await?;
-    let operator = house.operator(house.tenant(tenant).await?.id, &login(), "admin", None);
-    Ok(Session::run(&house, &operator, Operation::new("command", name), work).await??)
-}
-
-/// Writes in the bracket.
-async fn write<T>(config: &Config, tenant: &str, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
-    let house = home::open(config).await?;
-    let operator = house.operator(house.tenant(tenant).await?.id, &login(), "admin", None);
-    let done = Change::run(&house, &operator, Operation::new("command", name), async |change| work(change).await.map_err(Unaccounted::Failed));
-    Ok(done.await?)
 }

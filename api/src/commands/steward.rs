@@ -3,20 +3,19 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use entity::import::{self, Report, Wanted, reject, undo};
-use entity::{Change, House, Operation, Principal, Session, Unaccounted, quality, reference, source};
+use entity::{Change, Session, quality, reference, source};
 use policy::clean::{Addition, ReferenceKind};
 use policy::mapping::{Mapping as Meaning, Source as Described, propose};
 use uuid::Uuid;
 
+use super::desk::Desk;
 use super::rows::{defused, write_whole};
 use super::{print, say};
-use crate::config::{Config, login};
+use crate::config::Config;
 use crate::error::Stop;
-use crate::home;
 use crate::intake::{REPORT_COLUMNS, read};
 
 /// Mappings of source systems: what the columns of a file mean.
@@ -177,27 +176,6 @@ pub enum Imports {
     },
 }
 
-/// The house, and the steward of a tenant.
-async fn desk(config: &Config, tenant: &str) -> Result<(House, Arc<Principal>), Stop> {
-    let house = home::open(config).await?;
-    let tenant = house.tenant(tenant).await?;
-    let steward = house.operator(tenant.id, &login(), "steward", Some("data_quality"));
-    Ok((house, steward))
-}
-
-/// Reads in the bracket.
-async fn look<T>(config: &Config, tenant: &str, name: &str, work: impl AsyncFnOnce(Arc<Session>) -> Result<T, entity::Error>) -> Result<T, Stop> {
-    let (house, steward) = desk(config, tenant).await?;
-    Ok(Session::run(&house, &steward, Operation::new("command", name), work).await??)
-}
-
-/// Writes in the bracket.
-async fn write<T>(config: &Config, tenant: &str, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
-    let (house, steward) = desk(config, tenant).await?;
-    let done = Change::run(&house, &steward, Operation::new("command", name), async |change| work(change).await.map_err(Unaccounted::Failed));
-    Ok(done.await?)
-}
-
 impl Mapping {
     /// Does it.
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
@@ -206,16 +184,17 @@ impl Mapping {
             Self::Set { file, tenant, source, label } => {
                 let (label_of_file, mapping) = described(&file)?;
                 let label = label.or(label_of_file);
-                let set = write(config, &tenant, "Mapping.set", async |change| source::set_mapping(change, &source, label.as_deref(), mapping).await);
-                print(&format!("source {source} has version {} of its mapping\n", set.await?.mapping_version))
+                let set = async |change: &Change| source::set_mapping(change, &source, label.as_deref(), mapping).await;
+                let set = Desk::steward(config, &tenant).await?.write("Mapping.set", set).await?;
+                print(&format!("source {source} has version {} of its mapping\n", set.mapping_version))
             }
             Self::Show { tenant, source } => {
-                let source = look(config, &tenant, "Mapping.show", async |session| source::named(&session, &source).await).await?;
+                let source = Desk::steward(config, &tenant).await?.look("Mapping.show", async |session| source::named(&session, &source).await).await?;
                 let shown = Described { name: source.name, label: source.label, mapping: source.mapping };
                 print(&shown.to_toml().map_err(|problem| Stop::new(problem.to_string()))?)
             }
             Self::List { tenant } => {
-                let sources = look(config, &tenant, "Mapping.list", async |session| source::all(&session).await).await?;
+                let sources = Desk::steward(config, &tenant).await?.look("Mapping.list", async |session| source::all(&session).await).await?;
                 let line = |source: &source::Source| {
                     format!("{}\t{}\tversion {}\t{} columns\n", source.name, source.label, source.mapping_version, source.mapping.columns.len())
                 };
@@ -267,16 +246,16 @@ impl Words {
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
         match self {
             Self::List { tenant } => {
-                let words = look(config, &tenant, "Words.list", async |session| reference::additions(&session).await).await?;
+                let words = Desk::steward(config, &tenant).await?.look("Words.list", async |session| reference::additions(&session).await).await?;
                 let line = |word: &Addition| format!("{}\t{}\t{}\n", serde_json::json!(word.kind).as_str().unwrap_or_default(), word.key, word.value);
                 print(&words.iter().map(line).collect::<String>())
             }
             Self::Add { tenant, kind, word, meaning } => {
                 let addition = Addition { kind: kind.into(), key: word, value: meaning };
-                write(config, &tenant, "Words.add", async |change| reference::add(change, &[addition]).await).await
+                Desk::steward(config, &tenant).await?.write("Words.add", async |change| reference::add(change, &[addition]).await).await
             }
             Self::Remove { tenant, kind, word } => {
-                write(config, &tenant, "Words.remove", async |change| reference::remove(change, kind.into(), &word).await).await
+                Desk::steward(config, &tenant).await?.write("Words.remove", async |change| reference::remove(change, kind.into(), &word).await).await
             }
         }
     }
@@ -295,30 +274,32 @@ impl Imports {
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
         match self {
             Self::List { tenant } => {
-                let reports = look(config, &tenant, "Imports.list", async |session| import::reports(&session, 100).await).await?;
+                let reports = Desk::steward(config, &tenant).await?.look("Imports.list", async |session| import::reports(&session, 100).await).await?;
                 print(&reports.iter().map(line).collect::<String>())
             }
             Self::Rejects { id, tenant, out } => {
-                let csv = look(config, &tenant, "Imports.rejects", async |session| rejects(&session, id).await).await?;
+                let csv = Desk::steward(config, &tenant).await?.look("Imports.rejects", async |session| rejects(&session, id).await).await?;
                 write_whole(&out, &csv)?;
                 say(&format!("{} holds personal data in the clear; keep it safe, mend it, import it, delete it", out.display()));
                 Ok(())
             }
             Self::Pause { id, tenant } => {
-                let report = write(config, &tenant, "Imports.pause", async |change| import::stop(change, id, Wanted::Pause).await).await?;
+                let report = Desk::steward(config, &tenant).await?.write("Imports.pause", async |change| import::stop(change, id, Wanted::Pause).await).await?;
                 print(&line(&report))
             }
             Self::Cancel { id, tenant } => {
-                let report = write(config, &tenant, "Imports.cancel", async |change| import::stop(change, id, Wanted::Cancel).await).await?;
+                let report =
+                    Desk::steward(config, &tenant).await?.write("Imports.cancel", async |change| import::stop(change, id, Wanted::Cancel).await).await?;
                 print(&line(&report))
             }
             Self::Undo { id, tenant } => {
-                while write(config, &tenant, "Imports.undo", async |change| undo::batch(change, id).await).await? {}
-                let report = look(config, &tenant, "Imports.list", async |session| import::report(&session, id).await).await?;
+                let desk = Desk::steward(config, &tenant).await?;
+                while desk.write("Imports.undo", async |change| undo::batch(change, id).await).await? {}
+                let report = desk.look("Imports.list", async |session| import::report(&session, id).await).await?;
                 print(&line(&report))
             }
             Self::Review { tenant } => {
-                let reviews = write(config, &tenant, "Quality.review", async |change| quality::review(change).await).await?;
+                let reviews = Desk::steward(config, &tenant).await?.write("Quality.review", async |change| quality::review(change).await).await?;
                 let mut out = format!(
                     "{:<8} {:<12} {:>8} {:>13} {:>9} {:>11} {:>12} {:>11}\n",
                     "month", "source", "records", "completeness", "validity", "uniqueness", "consistency", "timeliness"

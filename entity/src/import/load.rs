@@ -43,6 +43,7 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    scope.count_grown(&["source_record", "customer", "customer_order", "contact_record", "ticket"]).await?;
     import.follow(change);
     if !keys::hold(scope, &batch.keys).await? {
         return Err(Error::Invalid("the keys that sealed this batch are gone; import the file again, it goes on where it stopped".to_owned()));

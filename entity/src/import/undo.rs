@@ -9,7 +9,7 @@ use sea_orm::{QueryOrder, QuerySelect};
 
 use super::load::{forget_told, kept, marks};
 use super::{Report, report, row, table};
-use crate::link::{Member, Reader, Run, Touched, Why, probable, settle};
+use crate::link::{Member, Reader, Run, Touched, Why, blocking, settle};
 use crate::pair;
 use crate::record::{Column, Entity};
 use crate::{Change, Error, Scope};
@@ -43,7 +43,7 @@ pub async fn batch(change: &Change, import: Uuid) -> Result<bool, Error> {
     let replaced = replaced(scope, import, &written).await?;
     let created: Vec<Uuid> = written.iter().copied().filter(|id| !replaced.contains(id)).collect();
     forget_told(scope, &written).await?;
-    probable::forget(change, &run, &gone).await?;
+    blocking::forget(change, &run, &gone).await?;
     remove(scope, &created).await?;
     restore(scope, import, &replaced.iter().copied().collect::<Vec<_>>()).await?;
     // What came back is stored; it is linked like what came.

@@ -7,6 +7,7 @@
 //! went to another redirects there.
 
 mod alike;
+pub(crate) mod blocking;
 mod company;
 pub(crate) mod member;
 pub(crate) mod number;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use policy::field::kinds::Raw;
-use policy::probabilistic::{Attribute, Comparator, Link, Model, Profile, blocking_keys, clusters};
+use policy::probabilistic::{Attribute, Comparator, Link, Model, Profile, clusters};
 use policy::{Pii, Verb};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -15,34 +15,16 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QueryOrder, QuerySelect};
 use serde_json::json;
 
+use super::blocking::{block, candidates};
 use super::{Linked, Member, Reader, Run, Touched, Why, settle};
-use crate::bulk::Existing;
 use crate::import::table as imports;
 use crate::pair::{self, table as pairs};
 use crate::record::{Column, Entity};
 use crate::setting::{self, Thresholds};
 use crate::source::Source;
 use crate::store::Tenanted;
-use crate::vault::{Keyring, Sealed, Wrapped};
+use crate::vault::{Sealed, Wrapped};
 use crate::{Change, Error, Scope};
-
-mod block {
-    use crate::TenantId;
-    use sea_orm::entity::prelude::*;
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "block_key")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub tenant_id: TenantId,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub block: i64,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub record_id: Uuid,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
 
 mod learned {
     use crate::TenantId;
@@ -68,9 +50,6 @@ mod learned {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-impl Tenanted for block::Entity {
-    const TENANT: block::Column = block::Column::TenantId;
-}
 impl Tenanted for learned::Entity {
     const TENANT: learned::Column = learned::Column::TenantId;
 }
@@ -79,12 +58,6 @@ impl Tenanted for learned::Entity {
 const BATCH: u64 = 5_000;
 /// Records to learn from.
 const SAMPLE: u64 = 10_000;
-/// A block of more records says nothing.
-const BLOCK: usize = 40;
-/// Where phone and e-mail tell who is who, so many blocking keys are enough.
-const STANDARD_KEYS: usize = 8;
-/// And blocks of so many records.
-const STANDARD_BLOCK: usize = 10;
 /// Pairs less probable than this are forgotten.
 const KEPT: f64 = 0.1;
 
@@ -98,7 +71,7 @@ const STANDARD: [(&str, Comparator); 5] = [
 ];
 
 /// The attributes of the tenant's sources, each once.
-fn schema(sources: &HashMap<Uuid, Source>) -> Vec<Attribute> {
+pub(super) fn schema(sources: &HashMap<Uuid, Source>) -> Vec<Attribute> {
     let mut attributes: BTreeMap<String, Comparator> = STANDARD.into_iter().map(|(name, comparator)| (name.to_owned(), comparator)).collect();
     let mut sources: Vec<&Source> = sources.values().collect();
     sources.sort_by_key(|source| std::cmp::Reverse(source.position));
@@ -108,7 +81,7 @@ fn schema(sources: &HashMap<Uuid, Source>) -> Vec<Attribute> {
     attributes.into_iter().map(|(name, comparator)| Attribute { name, comparator }).collect()
 }
 
-fn profile(schema: &[Attribute], member: &Member) -> Profile {
+pub(super) fn profile(schema: &[Attribute], member: &Member) -> Profile {
     let traits: HashMap<&str, &str> = member.traits.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let standard = |name: &str| match name {
         "name" => member.link.name.as_ref().map(Pii::expose),
@@ -206,6 +179,7 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
     crate::keys::indexed_alike(scope).await?;
+    scope.count_grown(&["source_record", "customer", "block_key", "match_pair"]).await?;
     let behind = Expr::col(imports::Column::Scored).lt(Expr::col(imports::Column::RowsRead));
     let next = scope.find::<imports::Entity>().filter(imports::Column::State.is_in(["done", "cancelled", "failed"])).filter(behind);
     let Some(import) = next.order_by_asc(imports::Column::Id).limit(1).one(scope.tx()).await? else { return unlink_stale(change, run).await };
@@ -216,7 +190,7 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     scope.update_where::<imports::Entity>(imports::Column::Id.eq(import.id), vec![(imports::Column::Scored, Expr::value(through))]).await?;
     let new: Vec<Member> = rows.into_iter().map(|(_, member)| member).collect();
     let mut passed = Passed { records: new.len(), ..Passed::default() };
-    let near = candidates(change, learned, &new).await?;
+    let near = candidates(change, &learned.schema, &new).await?;
     let ids: HashSet<Uuid> = near.iter().flat_map(|(a, b)| [*a, *b]).collect();
     let mut members: HashMap<Uuid, Member> = new.into_iter().filter(|member| ids.contains(&member.id)).map(|member| (member.id, member)).collect();
     let absent: Vec<Uuid> = ids.into_iter().filter(|id| !members.contains_key(id)).collect();
@@ -257,110 +231,7 @@ async fn unlink_stale(change: &Change, run: &mut Run) -> Result<Option<Passed>, 
     Ok(Some(Passed { linked, ..Passed::default() }))
 }
 
-/// Pairs of records of different customers that share a block of moderate size.
-async fn candidates(change: &Change, learned: &Learned, new: &[Member]) -> Result<BTreeSet<(Uuid, Uuid)>, Error> {
-    let (scope, keys) = (change.scope(), change.keyring());
-    let mut blocks: HashMap<i64, Vec<(Uuid, Option<Uuid>)>> = HashMap::new();
-    let (mut fresh, mut traited): (HashSet<Uuid>, HashSet<Uuid>) = Default::default();
-    // Records of one customer that say the same are compared once.
-    let mut said: HashSet<(Option<Uuid>, Vec<i64>)> = HashSet::new();
-    for member in new {
-        let hashed = blocks_of(keys, &learned.schema, member)?;
-        if said.insert((member.customer, hashed.clone())) {
-            fresh.insert(member.id);
-            if member.traited {
-                traited.insert(member.id);
-            }
-            for block in hashed {
-                blocks.entry(block).or_default().push((member.id, member.customer));
-            }
-        }
-    }
-    let most = |held: &[(Uuid, Option<Uuid>)]| if held.iter().any(|(id, _)| traited.contains(id)) { BLOCK } else { STANDARD_BLOCK };
-    let asked: Vec<i64> = blocks.keys().copied().collect();
-    let mut stored: Vec<(i64, Uuid)> = Vec::new();
-    for chunk in asked.chunks(5_000) {
-        let select = scope.find::<block::Entity>().filter(scope.among(block::Column::Block, chunk.iter().copied())).select_only();
-        stored.extend(select.columns([block::Column::Block, block::Column::RecordId]).into_tuple::<(i64, Uuid)>().all(scope.tx()).await?);
-    }
-    let mut sizes: HashMap<i64, usize> = HashMap::new();
-    for (block, _) in &stored {
-        *sizes.entry(*block).or_default() += 1;
-    }
-    // What is too large stays so: nothing is added to it.
-    blocks.retain(|block, held| sizes.get(block).is_none_or(|size| *size <= most(held)));
-    stored.retain(|(block, _)| blocks.contains_key(block));
-    let customers = customers_of(scope, stored.iter().map(|(_, id)| *id)).await?;
-    // What a stored record of the same customer says in full needs not be said again.
-    let mut again: HashMap<Uuid, HashMap<Uuid, usize>> = HashMap::new();
-    let mut of: HashMap<Uuid, usize> = HashMap::new();
-    for (block, id) in stored.into_iter().filter(|(_, id)| !fresh.contains(id)) {
-        let Some(customer) = customers.get(&id).copied() else { continue };
-        let held = blocks.entry(block).or_default();
-        for (mine, of_mine) in held.iter().filter(|(mine, of_mine)| fresh.contains(mine) && of_mine.is_some() && *of_mine == customer) {
-            *again.entry(*mine).or_default().entry(id).or_default() += usize::from(of_mine.is_some());
-        }
-        held.push((id, customer));
-    }
-    for (id, _) in blocks.values().flatten() {
-        *of.entry(*id).or_default() += 1;
-    }
-    let known = |id: &Uuid| again.get(id).is_some_and(|others| others.values().any(|shared| Some(shared) == of.get(id)));
-    let known: HashSet<Uuid> = fresh.iter().filter(|id| known(id)).copied().collect();
-    let (mut rows, mut pairs) = (Vec::new(), BTreeSet::new());
-    for (block, mut held) in blocks {
-        held.retain(|(id, _)| !known.contains(id));
-        // One more than a block may hold is kept, so that it is known to be too large.
-        let stored = held.iter().filter(|(id, _)| !fresh.contains(id)).count();
-        let most = most(&held);
-        let room = (most + 1).saturating_sub(stored);
-        rows.extend(held.iter().filter(|(id, _)| fresh.contains(id)).take(room).map(|(id, _)| block::ActiveModel {
-            block: Set(block),
-            record_id: Set(*id),
-            ..Default::default()
-        }));
-        if held.len() > most {
-            continue;
-        }
-        for (i, (a, of_a)) in held.iter().enumerate() {
-            let others = held[i + 1..].iter().filter(|(b, of_b)| (of_a.is_none() || of_a != of_b) && (fresh.contains(a) || fresh.contains(b)));
-            pairs.extend(others.map(|(b, _)| (*a.min(b), *a.max(b))));
-        }
-    }
-    rows.sort_by_key(|row| *row.block.as_ref());
-    scope.put(rows, Existing::Overwrite(&[block::Column::RecordId])).await?;
-    Ok(pairs)
-}
-
-/// The hashed blocking keys of a record.
-fn blocks_of(keys: &Keyring, schema: &[Attribute], member: &Member) -> Result<Vec<i64>, Error> {
-    let most = if member.traited { usize::MAX } else { STANDARD_KEYS };
-    let clear = blocking_keys(schema, &profile(schema, member));
-    Ok(clear.iter().take(most).map(|key| block_of(keys, key)).collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
-}
-
-/// Records go: their blocking keys too.
-pub(crate) async fn forget(change: &Change, run: &Run, gone: &[Member]) -> Result<(), Error> {
-    let schema = schema(&run.sources);
-    let mut pairs: Vec<(i64, Uuid)> = Vec::new();
-    for member in gone {
-        pairs.extend(blocks_of(change.keyring(), &schema, member)?.into_iter().map(|block| (block, member.id)));
-    }
-    for chunk in pairs.chunks(5_000) {
-        let (blocks, records): (Vec<i64>, Vec<Uuid>) = chunk.iter().copied().unzip();
-        let scope = change.scope();
-        let these = scope.among(block::Column::Block, blocks).and(scope.among(block::Column::RecordId, records));
-        scope.delete_where::<block::Entity>(these).await?;
-    }
-    Ok(())
-}
-
-fn block_of(keys: &Keyring, key: &str) -> Result<i64, Error> {
-    let hash = keys.indexer()?.derived("block_key", "block", key)?;
-    Ok(hash.first_chunk().copied().map_or(0, i64::from_be_bytes))
-}
-
-async fn customers_of(scope: &Scope, records: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Option<Uuid>>, Error> {
+pub(super) async fn customers_of(scope: &Scope, records: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Option<Uuid>>, Error> {
     let records: BTreeSet<Uuid> = records.collect();
     let records: Vec<Uuid> = records.into_iter().collect();
     let mut customers = HashMap::new();

@@ -274,7 +274,7 @@ pub async fn tests(session: &Session) -> Result<Vec<Fixture>, Error> {
 /// [`Error::Denied`] to whom may not read the policy.
 pub async fn run_tests(session: &Session, fixtures: &[Fixture]) -> Result<Vec<String>, Error> {
     session.permit(Verb::PolicyRead)?;
-    failing(&super::active(session.scope()).await?.policy, fixtures).await
+    failing(&session.policy().policy, fixtures).await
 }
 
 async fn failing(policy: &Policy, fixtures: &[Fixture]) -> Result<Vec<String>, Error> {

@@ -32,7 +32,6 @@ pub(crate) mod table {
         pub author: String,
         pub reason: String,
         pub created_at: ChronoDateTimeUtc,
-        pub activated_at: Option<ChronoDateTimeUtc>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -167,7 +166,6 @@ async fn insert(scope: &Scope, version: i32, policy: &Policy, author: &str, reas
         author: Set(author.to_owned()),
         reason: Set(reason.to_owned()),
         created_at: Set(now),
-        activated_at: Set(None),
         ..Default::default()
     };
     scope.insert(vec![row]).await?;

@@ -46,7 +46,7 @@ pub async fn explain(
         me.clone()
     };
     let purpose = purpose.or_else(|| whose.purpose());
-    let active = stored(scope, in_force(scope, None).await?.version).await?;
+    let active = session.policy();
     let roles: Vec<&str> = whose.roles().iter().map(String::as_str).collect();
     let matrix = Matrix::of(&active.policy, &roles, purpose).await?;
     let explanation = policy::explain::explain(&active.policy, &matrix, &roles, field, purpose);

@@ -95,18 +95,20 @@ impl Kek {
     pub fn create(path: &Path, demo: bool) -> Result<Self, BadKek> {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut_slice()).map_err(|_| BadKek::Random)?;
-        write(path, &key, demo, true)?;
+        write(path, &key, demo)?;
         Ok(Self::File { path: path.into(), key, demo })
     }
 
-    /// Writes the key to another file, in place of what is there. Of a command there is nothing to write.
+    /// Writes the key to another file, in place of what is there: never into it, for it may be open to others. Of a command there
+    /// is nothing to write.
     ///
     /// # Errors
     /// [`BadKek`]: the file cannot be made.
     pub fn copy(&self, path: &Path) -> Result<(), BadKek> {
-        match self {
-            Self::File { key, demo, .. } => write(path, key, *demo, false),
-            Self::Command(_) => Ok(()),
+        let Self::File { key, demo, .. } = self else { return Ok(()) };
+        match std::fs::remove_file(path) {
+            Err(problem) if problem.kind() != ErrorKind::NotFound => Err(BadKek::Io(path.into(), problem)),
+            _ => write(path, key, *demo),
         }
     }
 
@@ -152,10 +154,11 @@ impl Kek {
     }
 }
 
-fn write(path: &Path, key: &[u8; 32], demo: bool, new: bool) -> Result<(), BadKek> {
+/// Makes a key file that only its owner reads; never over an old one.
+fn write(path: &Path, key: &[u8; 32], demo: bool) -> Result<(), BadKek> {
     let io = |error| BadKek::Io(path.into(), error);
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).create_new(new).truncate(!new);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let text = Zeroizing::new(format!("{HEADER} {}{}\n", hex(key).as_str(), if demo { " demo" } else { "" }));
