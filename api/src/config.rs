@@ -29,6 +29,9 @@ pub struct Config {
     pub issuer: String,
     /// Whom tokens are for.
     pub audience: String,
+    /// A file to which every signed checkpoint of the audit log is added: kept elsewhere, it shows a log that was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_file: Option<PathBuf>,
     /// What is logged, in the words of `RUST_LOG`.
     pub log: String,
     /// What a request may cost.
@@ -101,6 +104,7 @@ impl Default for Config {
             database_url: None,
             key_file: None,
             key_command: None,
+            checkpoint_file: None,
             bind: "127.0.0.1:8080".to_owned(),
             profile: Profile::Production,
             issuer: "panorama".to_owned(),

@@ -87,7 +87,12 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
     let relations = relation::of(session, one).await?.remove(&id).unwrap_or_default();
     section("relations", relations.iter().filter_map(|row| session.tell(row.link())).map(|(kind, _)| json!({ "kind": kind })).collect());
     let looks = session.tell(audit::seen_by(session, customer, ALL).await?).unwrap_or_default();
-    let look = |look: audit::Look| json!({ "at": look.at, "actor": look.actor, "fields": look.fields, "level": look.level, "purpose": look.purpose });
+    let look = |look: audit::Look| {
+        json!({
+            "at": look.event.at, "actor": look.event.actor, "level": look.level(), "purpose": look.event.purpose,
+            "fields": look.seen.iter().map(|(field, _)| field).collect::<Vec<_>>(),
+        })
+    };
     section("seenBy", looks.into_iter().map(look).collect());
     if hidden(session) > before {
         return Err(Error::Invalid(

@@ -9,8 +9,14 @@ use serde_json::{Map, Value, json};
 use crate::{Change, Error, Scope, Session, erasure, tenant};
 
 /// Every table of tenants' rows, those that refer before those that they refer to.
-pub const TABLES: [&str; 45] = [
+pub const TABLES: [&str; 51] = [
+    "audit_installation",
     "audit_subject",
+    "audit_wide",
+    "audit_tile",
+    "audit_checkpoint",
+    "audit_pruning",
+    "audit_head",
     "audit_event",
     "erasure",
     "tombstone",
@@ -58,7 +64,8 @@ pub const TABLES: [&str; 45] = [
 ];
 
 /// What stays when a tenant is destroyed: what proves what was done.
-const STAYS: [&str; 3] = ["audit_subject", "audit_event", "erasure"];
+const STAYS: [&str; 9] =
+    ["audit_installation", "audit_subject", "audit_wide", "audit_tile", "audit_checkpoint", "audit_pruning", "audit_head", "audit_event", "erasure"];
 
 /// Hands a tenant's rows over line by line, as JSON: first `{"panorama_export":1,"tenant":…,"at":…,"tables":{TABLE:ROWS,…}}`, then
 /// `{"table":…,"row":{…}}` each. Bytes are base64, so keys stay wrapped and cells sealed; all else is as the database holds it.

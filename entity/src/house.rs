@@ -1,12 +1,13 @@
 //! The house: the store, the keys, the policies in force and the ledger, opened once and shared.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use policy::Matrix;
 
+use crate::audit::Memory;
 use crate::follow::Policies;
 use crate::policy_version::Active;
 use crate::principal::Caller;
@@ -42,6 +43,7 @@ pub struct House {
     ledger: Ledger,
     keyrings: Cache<TenantId, Arc<Known>>,
     policies: Policies,
+    pub(crate) log: Mutex<Memory>,
 }
 
 impl House {
@@ -59,6 +61,7 @@ impl House {
             clock: settings.clock,
             keyrings: Cache::new(1_000),
             policies: Policies::default(),
+            log: Mutex::default(),
         };
         if let Some(first) = house.tenants().await?.iter().find(|tenant| !tenant.destroyed) {
             house.keyring(first.id).await?;

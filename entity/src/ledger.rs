@@ -3,6 +3,9 @@
 //! An event is canonical JSON (RFC 8785 for what it uses: objects, arrays, strings, integers). Events of many requests
 //! share one commit: whoever comes while one commit runs is in the next. The queue is bounded; a full one or a slow
 //! database is an error, and the answer stays inside.
+//!
+//! An event gets its place in the tenant's log in its own commit, whichever process makes it: the tenant's `audit_head` is
+//! taken last of all, and what commits behind it comes next. So the log has no gaps and no order but that of its commits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +16,15 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::audit::{event, subject};
+use crate::audit::{event, subject, wide};
 use crate::{Error, Scope, Store, TenantId};
 
 const WAITING: usize = 4096;
 const TOGETHER: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// An event about more persons than this is found by person only when [`crate::audit::index_wide`] has been at it, so that a
+/// page of a thousand is one row to write before its answer leaves.
+pub(crate) const NARROW: usize = 8;
 
 /// One event, ready to be stored.
 #[derive(Clone, Debug)]
@@ -27,6 +33,10 @@ pub struct Entry {
     pub(crate) id: Uuid,
     pub(crate) at: DateTime<Utc>,
     pub(crate) actor: String,
+    /// The roles, each between spaces.
+    pub(crate) roles: String,
+    pub(crate) address: String,
+    pub(crate) request: String,
     pub(crate) operation: String,
     pub(crate) outcome: &'static str,
     pub(crate) purpose: Option<String>,
@@ -94,17 +104,26 @@ async fn commit(store: &Store, entries: Vec<Entry>) -> Result<(), Error> {
     scope.commit().await
 }
 
-/// Stores entries of the scope's tenant in the scope's own transaction.
+/// Stores entries of the scope's tenant in the scope's own transaction, of which they are the last thing.
 pub(crate) async fn store_in(scope: &Scope, entries: Vec<Entry>) -> Result<(), Error> {
-    let mut subjects = Vec::new();
-    let mut events = Vec::with_capacity(entries.len());
-    for entry in entries {
-        subjects.extend(entry.subjects.iter().map(|alias| subject::ActiveModel { alias: Set(alias.to_vec()), event_id: Set(entry.id), ..Default::default() }));
+    let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+    let end = scope.number(TAKE, [count.into()]).await?;
+    let (mut events, mut subjects, mut wides) = (Vec::with_capacity(entries.len()), Vec::new(), Vec::new());
+    for (entry, sequence) in entries.into_iter().zip(end - count..) {
+        if entry.subjects.len() > NARROW {
+            wides.push(wide::ActiveModel { sequence: Set(sequence), ..Default::default() });
+        } else {
+            subjects.extend(subjects_of(sequence, entry.subjects));
+        }
         let [clear, masked, withheld] = entry.counts;
         events.push(event::ActiveModel {
+            sequence: Set(sequence),
             id: Set(entry.id),
             at: Set(entry.at),
             actor: Set(entry.actor),
+            roles: Set(entry.roles),
+            address: Set(entry.address),
+            request: Set(entry.request),
             operation: Set(entry.operation),
             outcome: Set(entry.outcome.to_owned()),
             purpose: Set(entry.purpose),
@@ -116,7 +135,17 @@ pub(crate) async fn store_in(scope: &Scope, entries: Vec<Entry>) -> Result<(), E
         });
     }
     scope.insert(events).await?;
-    scope.insert(subjects).await
+    scope.insert(subjects).await?;
+    scope.insert(wides).await
+}
+
+/// Takes `$2` places in the log of `$1`, and holds the log until the transaction ends.
+const TAKE: &str = "INSERT INTO audit_head (tenant_id, size) VALUES ($1, $2) \
+    ON CONFLICT (tenant_id) DO UPDATE SET size = audit_head.size + excluded.size RETURNING size AS n";
+
+/// The rows by which an event is found by the persons that it is about.
+pub(crate) fn subjects_of(sequence: i64, aliases: impl IntoIterator<Item = [u8; 16]>) -> impl Iterator<Item = subject::ActiveModel> {
+    aliases.into_iter().map(move |alias| subject::ActiveModel { alias: Set(alias.to_vec()), sequence: Set(sequence), ..Default::default() })
 }
 
 /// Canonical JSON: keys sorted, no white space. Floats do not occur.

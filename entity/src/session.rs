@@ -101,6 +101,7 @@ pub struct Session {
     policy: Arc<Active>,
     matrix: Arc<Matrix>,
     now: DateTime<Utc>,
+    damage: Option<String>,
     account: Mutex<Account>,
 }
 
@@ -140,7 +141,18 @@ impl Session {
 
     fn open(house: &House, principal: &Arc<Principal>, rights: Rights, scope: Scope) -> Self {
         let Rights { keyring, policy, matrix } = rights;
-        Self { scope, store: house.store().clone(), keyring, principal: Arc::clone(principal), policy, matrix, now: house.now(), account: Mutex::default() }
+        let damage = house.damage(principal.tenant);
+        Self {
+            scope,
+            store: house.store().clone(),
+            keyring,
+            principal: Arc::clone(principal),
+            policy,
+            matrix,
+            now: house.now(),
+            damage,
+            account: Mutex::default(),
+        }
     }
 
     /// Who asks.
@@ -228,6 +240,16 @@ impl Session {
 
     pub(crate) const fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// What this process has found to be wrong with the tenant's log.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
+
+    /// The store, for what lies outside of this tenant's rows.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Refuses roles that the policy does not know.
@@ -347,6 +369,9 @@ impl Session {
             id,
             at: self.now,
             actor: principal.subject.clone(),
+            roles: crate::audit::spaced(&principal.roles),
+            address: principal.address.clone(),
+            request: operation.request.clone(),
             operation: operation.name.clone(),
             outcome,
             purpose: principal.purpose.clone(),

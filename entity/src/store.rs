@@ -93,13 +93,17 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub(crate) async fn read(&self, tenant: TenantId) -> Result<Scope, Error> {
-        let options = match self.db.get_database_backend() {
+        self.read_by(&self.db, tenant).await
+    }
+
+    async fn read_by(&self, db: &DatabaseConnection, tenant: TenantId) -> Result<Scope, Error> {
+        let options = match db.get_database_backend() {
             DbBackend::Postgres => {
                 TransactionOptions { isolation_level: Some(IsolationLevel::RepeatableRead), access_mode: Some(AccessMode::ReadOnly), ..Default::default() }
             }
             _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() },
         };
-        Scope::begin(&self.db, tenant, options).await
+        Scope::begin(db, tenant, options).await
     }
 
     /// One tenant's rows, to write. SQLite takes the writer's place at once instead of failing half-way.
@@ -108,6 +112,11 @@ impl Store {
     /// The database cannot be reached.
     pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
         self.written_by(&self.writer, tenant).await
+    }
+
+    /// As [`Store::read`], for what a session that is open has to look up elsewhere.
+    pub(crate) async fn read_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
+        self.read_by(&self.side, tenant).await
     }
 
     /// As [`Store::write`], for the search budget of a session that is open.

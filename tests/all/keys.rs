@@ -285,7 +285,10 @@ async fn a_tenant_is_suspended_exported_and_destroyed() {
         run(&home, &["tenant", "destroy", "acme", "--confirm", "acme"]);
         for table in entity::departure::TABLES {
             let rows = raw.number(&format!("SELECT count(*) FROM {table} WHERE tenant_id = (SELECT id FROM tenant WHERE slug = 'acme')")).await;
-            assert_eq!(rows > 0, table.starts_with("audit_"), "{table}: {rows}");
+            let log = ["audit_event", "audit_head", "audit_subject"].contains(&table);
+            // Whether there is a checkpoint already, time tells.
+            assert!(rows > 0 || !log, "{table}: {rows}");
+            assert!(rows == 0 || table.starts_with("audit_"), "{table}: {rows}");
         }
         assert_eq!(raw.number("SELECT count(*) FROM audit_event WHERE operation = 'Tenant.destroy'").await, 1);
         assert_eq!(ask().await.code(), "UNAUTHENTICATED");

@@ -8,6 +8,7 @@ mod intake;
 mod keys;
 mod over_http;
 mod personas;
+mod proof;
 mod refused;
 mod steward;
 mod stored;

@@ -342,3 +342,38 @@ async fn every_command_of_the_governance_docs_runs() {
         run(line, "wang");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_audit_docs_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        let words = words(line);
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let output = program(&arguments).current_dir(dir.path()).output();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    std::fs::write(dir.path().join("sales.csv"), "序号,客户姓名,手机,客户状态,负责人\n1,张小三,138 1234 5678,意向客户,李经理\n").unwrap();
+    for line in ["panorama migrate", "panorama tenant create acme", "panorama import sales.csv --tenant acme --source sales"] {
+        run(line);
+    }
+    let number = run("panorama person find --tenant acme --phone 13812345678");
+    let docs = include_str!("../../docs/audit.md");
+    let (mut ran, mut checked) = (0, 0);
+    for line in docs.lines() {
+        if line.starts_with("panorama ") {
+            let (line, file) = line.split_once(" > ").map_or((line, None), |(line, file)| (line, Some(file)));
+            let out = run(&line.replace("C20261121001", number.trim()));
+            if let Some(file) = file {
+                std::fs::write(dir.path().join(file), &out).unwrap();
+            }
+            ran += 1;
+        } else if let Some(arguments) = line.strip_prefix("python3 tests/verify_audit.py ") {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/verify_audit.py");
+            let output = std::process::Command::new("python3").arg(script).args(arguments.split(' ')).current_dir(dir.path()).output().unwrap();
+            assert!(output.status.success() && output.stdout.starts_with(b"verified: "), "{line}: {output:?}");
+            checked += 1;
+        }
+    }
+    assert_eq!((ran, checked), (9, 1), "docs/audit.md lost its commands");
+}

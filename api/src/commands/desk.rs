@@ -20,6 +20,11 @@ impl Desk {
         Self::open(config, tenant, "admin", None).await
     }
 
+    /// Of the compliance auditor.
+    pub async fn auditor(config: &Config, tenant: &str) -> Result<Self, Stop> {
+        Self::open(config, tenant, "auditor", None).await
+    }
+
     /// Of the data steward.
     pub async fn steward(config: &Config, tenant: &str) -> Result<Self, Stop> {
         Self::open(config, tenant, "steward", Some("data_quality")).await
@@ -34,6 +39,11 @@ impl Desk {
         let house = home::open(config).await?;
         let operator = house.operator(house.tenant(tenant).await?.id, &login(), role, purpose);
         Ok(Self { house, operator })
+    }
+
+    /// The house, for what is no tenant's.
+    pub const fn house(&self) -> &House {
+        &self.house
     }
 
     /// Reads.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 pub mod demo;
 mod desk;
 mod import;
@@ -127,7 +128,7 @@ enum Command {
         after_help = "Examples:\n  panorama mapping propose crm.xlsx --out crm.toml\n  panorama mapping set crm.toml --tenant acme --source crm"
     )]
     Mapping(steward::Mapping),
-    /// Words that a tenant adds to what cleaning knows: number segments, industry and status words, divisions.
+    /// The policy: read, draft, review, test, approve, activate, explain.
     #[command(
         subcommand,
         after_help = "Examples:\n  panorama policy show --tenant acme --out policy.csv\n  panorama policy draft policy.csv --tenant acme --reason 'support sees addresses'\n  panorama policy explain Customer.phone --tenant acme --user li"
@@ -139,6 +140,13 @@ enum Command {
         after_help = "Examples:\n  panorama person copy C20261121001 --tenant acme --out copy.json\n  panorama person erase C20261121001 --tenant acme --reason 'request of 21 November'"
     )]
     Person(person::Person),
+    /// The audit log: verify, export, check, prune.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama audit verify --tenant acme\n  panorama audit export --tenant acme --customer C20261121001 --out answer\n  panorama audit verify --bundle answer --key panorama.key"
+    )]
+    Audit(audit::Audit),
+    /// Words that a tenant adds to what cleaning knows: number segments, industry and status words, divisions.
     #[command(subcommand, after_help = "Example:\n  panorama words add --tenant acme status-word 跟进中 潜在客户")]
     Words(steward::Words),
     /// What became of every imported row, as CSV. Shows clear values: for the data steward, and logged.
@@ -202,6 +210,7 @@ async fn run(command: Command, config: Config) -> Result<(), Stop> {
         Command::Policy(policy) => policy.run(&config).await,
         Command::Person(person) => person.run(&config).await,
         Command::Rows(rows) => rows.run(&config).await,
+        Command::Audit(audit) => audit.run(&config).await,
         Command::Schema => print(&docs::schema()),
         Command::Dictionary => print(&docs::dictionary()),
         Command::Matrix => print(&docs::matrix().await?),

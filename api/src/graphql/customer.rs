@@ -199,9 +199,7 @@ impl Customer {
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn seen_by(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Option<SeenByConnection>> {
         let looks = audit::seen_by(session(ctx), self.row(), at_most(first, 20)?).await?;
-        let nodes = session(ctx).tell(looks).map(|looks| {
-            looks.into_iter().map(|look| Seen { at: look.at, actor: look.actor, fields: look.fields, level: look.level, purpose: look.purpose }).collect()
-        });
+        let nodes = session(ctx).tell(looks).map(|looks| looks.into_iter().map(Seen::of).collect());
         Ok(nodes.map(|nodes| SeenByConnection { nodes }))
     }
 }
@@ -367,4 +365,11 @@ pub struct Seen {
     /// The most that was seen: clear, masked, withheld; open when nothing personal was asked for.
     level: String,
     purpose: Option<String>,
+}
+
+impl Seen {
+    fn of(look: audit::Look) -> Self {
+        let level = look.level().to_owned();
+        Self { at: look.event.at, actor: look.event.actor, fields: look.seen.into_iter().map(|(field, _)| field).collect(), level, purpose: look.event.purpose }
+    }
 }

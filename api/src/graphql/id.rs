@@ -13,6 +13,7 @@ pub enum Kind {
     Event = b'e',
     Import = b'i',
     Pair = b'd',
+    Place = b'p',
     Merge = b'm',
     Record = b'r',
     Sample = b's',
@@ -45,6 +46,16 @@ pub fn key(kind: Kind, id: &str) -> Option<Uuid> {
 /// The key in a customer's id.
 pub fn customer(id: &str) -> Option<Uuid> {
     key(Kind::Customer, id)
+}
+
+/// A place in the log, as a cursor.
+pub fn of_place(sequence: u64) -> ID {
+    of(Kind::Place, Uuid::from_u128(sequence.into()))
+}
+
+/// The place that a cursor names.
+pub fn place(id: &str) -> Option<u64> {
+    u64::try_from(key(Kind::Place, id)?.as_u128()).ok()
 }
 
 /// The key in an event's id.

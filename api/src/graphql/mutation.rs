@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, OutputType, Result, SimpleObject};
 use entity::import::{self, Wanted, undo};
-use entity::{Change, Error, erasure, merge, pair, people, pin, policy_version, purpose, quality, reference, rights, setting, signoff, source};
+use entity::{Change, Error, audit, erasure, merge, pair, people, pin, policy_version, purpose, quality, reference, rights, setting, signoff, source};
 use policy::clean::{Addition, ReferenceKind};
 use policy::mapping::Mapping as Meaning;
 use policy::survivorship::Survives;
 use uuid::Uuid;
 
+use super::audit::AuditPruning;
 use super::customer::Customer;
 use super::id::{self, Kind};
 use super::policy::{HolderInput, PolicyReview, Purpose, field as known};
@@ -43,6 +44,7 @@ impl Refused {
 #[graphql(concrete(name = "PolicyPayload", params(PolicyReview)))]
 #[graphql(concrete(name = "PurposePayload", params(Purpose)))]
 #[graphql(concrete(name = "ErasurePayload", params(ErasureCertificate)))]
+#[graphql(concrete(name = "PruningPayload", params(AuditPruning)))]
 #[graphql(concrete(name = "DonePayload", params(bool)))]
 struct Payload<T: OutputType> {
     /// What there is now; null when something was wrong.
@@ -356,6 +358,22 @@ impl Mutation {
     async fn erase_person(&self, ctx: &Context<'_>, customer: ID, reason: String) -> Result<Payload<ErasureCertificate>> {
         let done = async { erasure::erase(change(ctx), key(Kind::Customer, &customer)?, &reason).await };
         payload(ctx, done.await.map(ErasureCertificate::of))
+    }
+
+    /// Asks that events of the log from before a moment go, once their time is over. They do when a second person, who reads the
+    /// log, approves.
+    async fn prune_audit(&self, ctx: &Context<'_>, before: chrono::DateTime<chrono::Utc>) -> Result<Payload<AuditPruning>> {
+        payload(ctx, audit::ask_pruning(change(ctx), before).await.map(AuditPruning::of))
+    }
+
+    /// Approves the pruning that was asked for, and does it. The hashes of what goes stay.
+    async fn approve_audit_pruning(&self, ctx: &Context<'_>) -> Result<Payload<AuditPruning>> {
+        payload(ctx, audit::approve_pruning(change(ctx)).await.map(AuditPruning::of))
+    }
+
+    /// Lengthens how long the log is kept; it can never be shortened.
+    async fn lengthen_audit_retention(&self, ctx: &Context<'_>, days: u32) -> Result<Payload<bool>> {
+        payload(ctx, audit::set_retention(change(ctx), days).await.map(|()| true))
     }
 
     /// Reviews the quality of every source, for this month.

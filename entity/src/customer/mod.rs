@@ -5,7 +5,7 @@ mod questions;
 
 pub use aggregate::{Counts, FLOOR, Group, counts};
 pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
-pub(crate) use questions::{heirs, with_merged};
+pub(crate) use questions::{heirs, numbers, with_merged};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};

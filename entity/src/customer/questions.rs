@@ -128,6 +128,12 @@ pub(crate) async fn with_merged(scope: &crate::Scope, id: Uuid) -> Result<Vec<Uu
     Ok(heirs(scope, &[id]).await?.into_keys().collect())
 }
 
+/// The numbers of all customers, for whoever looks for patterns in the log.
+pub(crate) async fn numbers(scope: &crate::Scope) -> Result<Vec<(Uuid, String)>, Error> {
+    let select = scope.find::<Entity>().select_only().columns([Column::Id, Column::Number]);
+    Ok(select.into_tuple().all(scope.tx()).await?)
+}
+
 /// A page of the customers that meet the filter.
 ///
 /// # Errors

@@ -65,6 +65,7 @@ async fn wrap(change: &Change, old: &Arc<Kek>, new: &Kek) -> Result<u64, Error> 
         let values = vec![(Column::Wrapped, Expr::value(new.wrap(place, &key)?)), (Column::KekId, Expr::value(to.as_str()))];
         scope.update_where::<table::Entity>(Column::Purpose.eq(purpose).and(Column::Epoch.eq(row.epoch)), values).await?;
     }
+    crate::audit::rewrap(scope, old, new).await?;
     change.note("kek", to);
     change.note("rows", rows.len());
     Ok(rows.len() as u64)

@@ -141,6 +141,9 @@ impl Change {
         work: impl AsyncFn(&Self) -> Result<(), Error>,
     ) -> Result<(), Unaccounted> {
         let mut all = Vec::new();
+        // The logs are taken in the one order that all who take several follow.
+        let mut principals: Vec<&Arc<Principal>> = principals.iter().collect();
+        principals.sort_by_key(|principal| principal.tenant);
         for principal in principals {
             all.push((principal, Rights::of(house, principal).await?));
         }

@@ -189,7 +189,7 @@ pub(crate) fn hex(bytes: &[u8]) -> Zeroizing<String> {
     out
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }

@@ -12,8 +12,8 @@ pub(crate) mod random;
 
 pub use column::{BlindIndex, Sealed};
 pub(crate) use envelope::Place;
-pub(crate) use kek::hex;
 pub use kek::{BadKek, Kek};
+pub(crate) use kek::{hex, unhex};
 pub use keyring::Keyring;
 pub(crate) use keyring::{Held, Indexer, Key, RIPENS, RecordKey, Wrapped};
 
