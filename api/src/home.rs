@@ -1,7 +1,9 @@
 //! The data directory: the database file and the keys. Made whole or not at all.
 
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use entity::vault::{BadKek, Kek};
 use entity::{House, Settings};
@@ -61,29 +63,71 @@ async fn house(config: &Config, kek: Kek) -> Result<(House, bool), Stop> {
         Err(error @ entity::Error::Kek(BadKek::Wrong)) => error,
         Err(error) => return Err(error.into()),
     };
-    let Some(exchange) = Exchange::of(config).filter(|exchange| exchange.new.exists()) else { return Err(wrong.into()) };
-    match House::open(settings(Kek::read(&exchange.new)?)).await {
+    let unchanged = self::kek(config)?.id()? == old;
+    if unchanged && !beside(&key_path(config), "new").exists() {
+        return Err(wrong.into());
+    }
+    let Some(exchange) = Exchange::begin(config).await? else { return Err(wrong.into()) };
+    // Whoever held it may have brought its exchange to its end meanwhile.
+    if Kek::read(&exchange.key)?.id()? != old {
+        return Ok((House::open(settings(Kek::read(&exchange.key)?)).await?, true));
+    }
+    if !exchange.new.exists() {
+        return Err(wrong.into());
+    }
+    let kek = Kek::read(&exchange.new)?;
+    let new = kek.id()?;
+    match House::open(settings(kek)).await {
         Ok(house) => house.close().await,
         Err(entity::Error::Kek(BadKek::Wrong)) => return Err(wrong.into()),
         Err(error) => return Err(error.into()),
     }
-    exchange.finish(&old)?;
+    exchange.finish(&old, &new)?;
     tracing::warn!("a rotation of the key-encryption key had been cut off; {} is the new key now", exchange.key.display());
     Ok((House::open(settings(Kek::read(&exchange.key)?)).await?, true))
 }
 
-/// The exchange of the data directory's key file for another.
+/// The exchange of the data directory's key file for another: one at a time.
 pub struct Exchange {
     key: PathBuf,
     new: PathBuf,
+    /// Held until this is dropped, or its process is gone.
+    _lock: File,
 }
 
 impl Exchange {
-    /// `None` where the key is not the data directory's own.
-    #[must_use]
-    pub fn of(config: &Config) -> Option<Self> {
-        let own = config.key_file.is_none() && config.key_command.is_none();
-        own.then(|| Self { key: key_path(config), new: beside(&key_path(config), "new") })
+    /// Waits for whoever exchanges it right now, five seconds at most. `None` where the key is not the data directory's own.
+    ///
+    /// # Errors
+    /// Another exchange takes longer; the lock file cannot be made.
+    pub async fn begin(config: &Config) -> Result<Option<Self>, Stop> {
+        if config.key_file.is_some() || config.key_command.is_some() {
+            return Ok(None);
+        }
+        let key = key_path(config);
+        let path = beside(&key, "lock");
+        let failed = |problem: &std::io::Error| Stop::new(format!("lock file {}: {}; make its directory writable", path.display(), problem.kind()));
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(&path).map_err(|problem| failed(&problem))?;
+        for _ in 0..50 {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Some(Self { new: beside(&key, "new"), key, _lock: lock })),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(TryLockError::Error(problem)) => return Err(failed(&problem)),
+            }
+        }
+        Err(Stop::new(format!("key file {}: another rotation of it runs; wait for its end", key.display())))
+    }
+
+    /// Which key the key file holds now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn current(&self) -> Result<String, Stop> {
+        Ok(Kek::read(&self.key)?.id()?)
     }
 
     /// Puts a copy of the new key beside the old one, so that it is there whatever happens when the keys have been wrapped with it.
@@ -101,12 +145,18 @@ impl Exchange {
     /// The new key takes the old one's place at once; the old one is kept under its id.
     ///
     /// # Errors
-    /// The directory cannot be written.
-    pub fn finish(&self, old: &str) -> Result<PathBuf, Stop> {
+    /// The key that lies ready is not the new one; the directory cannot be written.
+    pub fn finish(&self, old: &str, new: &str) -> Result<PathBuf, Stop> {
         let failed = |path: &Path| {
             let path = path.display().to_string();
             move |problem: std::io::Error| Stop::new(format!("key file {path}: {}; make its directory writable and start again", problem.kind()))
         };
+        if Kek::read(&self.new)?.id()? != new {
+            return Err(Stop::new(format!(
+                "key file {}: not the key that wraps the tenants' keys now; put that one there and start again",
+                self.new.display()
+            )));
+        }
         let kept = beside(&self.key, &format!("old-{old}"));
         match std::fs::hard_link(&self.key, &kept) {
             Err(problem) if problem.kind() != ErrorKind::AlreadyExists => {
@@ -130,7 +180,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// A rename is durable when its directory is.
 fn sync_dir(file: &Path) -> Result<(), BadKek> {
     let dir = file.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|problem| BadKek::Io(dir.into(), problem))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|problem| BadKek::Io(dir.into(), problem))
 }
 
 fn kek(config: &Config) -> Result<Kek, Stop> {

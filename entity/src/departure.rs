@@ -1,6 +1,5 @@
 //! When a tenant goes: its rows taken out whole, and its destruction. Neither reads anybody's data: sealed cells stay sealed.
 
-use policy::Verb;
 use sea_orm::prelude::Uuid;
 use sea_orm::sqlx::{self, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StreamTrait};
@@ -9,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{Change, Error, Scope, Session, erasure, tenant};
 
 /// Every table of tenants' rows, those that refer before those that they refer to.
-pub const TABLES: [&str; 51] = [
+pub const TABLES: [&str; 52] = [
     "audit_installation",
     "audit_subject",
     "audit_wide",
@@ -22,6 +21,7 @@ pub const TABLES: [&str; 51] = [
     "tombstone",
     "purpose",
     "role_change",
+    "role_proposal",
     "policy_test",
     "policy_approval",
     "policy_activation",
@@ -72,10 +72,10 @@ const STAYS: [&str; 9] =
 /// One snapshot, and no more in memory than a row.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; the error of `take`.
+/// [`Error::Denied`] to everybody but the operator; the error of `take`.
 pub async fn export(session: &Session, take: &mut (dyn FnMut(&str) -> Result<(), Error> + Send)) -> Result<u64, Error> {
     use futures_util::TryStreamExt;
-    session.permit(Verb::TenantManage)?;
+    tenant::kept_by(session)?;
     let scope = session.scope();
     let mut tables = Map::new();
     for table in TABLES {
@@ -150,10 +150,11 @@ fn base64(bytes: &[u8]) -> String {
 /// left.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant.
+/// [`Error::Denied`] to everybody but the operator.
 pub async fn destroy(change: &Change) -> Result<u64, Error> {
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
+    tenant::registry(scope, tenant::SHARED).await?;
     // First: it waits for all who write with these keys. Then the tenant's row, which those may still need.
     let mut rows = gone(scope, "tenant_key").await?;
     tenant::lock(scope).await?;

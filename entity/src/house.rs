@@ -10,7 +10,7 @@ use policy::Matrix;
 use crate::audit::Memory;
 use crate::follow::Policies;
 use crate::policy_version::Active;
-use crate::principal::Caller;
+use crate::principal::{Caller, OPERATOR};
 use crate::tenant::{self, Standing};
 use crate::vault::{BadKek, Kek, Keyring};
 use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, keys, people, token};
@@ -198,7 +198,8 @@ impl House {
 
     /// Logs that somebody with a good token is nobody here, or not any more.
     async fn refused(&self, tenant: TenantId, subject: String, token: String, address: String) {
-        let nobody = Principal { tenant, name: subject.clone(), subject, user: None, department: None, roles: vec![], token, address, purpose: None };
+        let nobody =
+            Principal { tenant, name: subject.clone(), subject, user: None, department: None, roles: vec![], token, address, purpose: None, operator: false };
         let logged = Session::run(self, &Arc::new(nobody), Operation::new("login", "login"), async |session| session.deny("login")).await;
         if let Err(error) = logged {
             tracing::error!(%error, "a refused login cannot be logged");
@@ -208,16 +209,28 @@ impl House {
     /// The operator at the terminal, who holds the keys anyway, acting in one role for one purpose; the log says so.
     #[must_use]
     pub fn operator(&self, tenant: TenantId, login: &str, role: &str, purpose: Option<&str>) -> Arc<Principal> {
-        Arc::new(Principal {
-            tenant,
-            subject: format!("operator:{login}"),
-            name: login.to_owned(),
-            user: None,
-            department: None,
-            roles: vec![role.to_owned()],
-            token: "terminal".to_owned(),
-            address: "local".to_owned(),
-            purpose: purpose.map(str::to_owned),
-        })
+        Arc::new(Principal { roles: vec![role.to_owned()], purpose: purpose.map(str::to_owned), ..at_terminal(tenant, login) })
+    }
+
+    /// The operator at the terminal, keeping the installation: in no role, so that no tenant's policy stands in the way of what
+    /// concerns all.
+    #[must_use]
+    pub fn keeper(&self, tenant: TenantId, login: &str) -> Arc<Principal> {
+        Arc::new(at_terminal(tenant, login))
+    }
+}
+
+fn at_terminal(tenant: TenantId, login: &str) -> Principal {
+    Principal {
+        tenant,
+        subject: format!("{OPERATOR}{login}"),
+        name: login.to_owned(),
+        user: None,
+        department: None,
+        roles: vec![],
+        token: "terminal".to_owned(),
+        address: "local".to_owned(),
+        purpose: None,
+        operator: true,
     }
 }

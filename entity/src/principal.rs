@@ -35,7 +35,12 @@ pub struct Principal {
     pub(crate) token: String,
     pub(crate) address: String,
     pub(crate) purpose: Option<String>,
+    /// The operator at the terminal: only [`crate::House`] makes one.
+    pub(crate) operator: bool,
 }
+
+/// What the subject of an operator begins with; no user's does.
+pub(crate) const OPERATOR: &str = "operator:";
 
 impl Principal {
     /// Whose data.
@@ -60,6 +65,11 @@ impl Principal {
     #[must_use]
     pub fn roles(&self) -> &[String] {
         &self.roles
+    }
+
+    /// Whether this is somebody who can be one of two people: a user or the operator, not a service token.
+    pub(crate) const fn person(&self) -> bool {
+        self.user.is_some() || self.operator
     }
 
     /// What for, if declared.

@@ -1,11 +1,10 @@
 //! Tenants: the registry, what every tenant starts with, and how each stands.
 
-use policy::Verb;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue::Set, QueryOrder};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, QueryOrder};
 
 use crate::store::TenantId;
-use crate::{Change, Error, House, Scope, keys, source};
+use crate::{Change, Error, House, Scope, Session, keys, source};
 use crate::{policy_version, purpose};
 
 pub(crate) mod table {
@@ -124,19 +123,45 @@ pub(crate) async fn standing(scope: &Scope) -> Result<Standing, Error> {
     })
 }
 
+/// Refuses what keeps the installation to everybody but the operator at the terminal. No policy is asked: a tenant's own could
+/// stand in the way of all.
+///
+/// # Errors
+/// [`Error::Denied`], which the log will say.
+pub(crate) fn kept_by(session: &Session) -> Result<(), Error> {
+    if session.principal().operator {
+        return Ok(());
+    }
+    session.deny("terminal");
+    Err(Error::Denied)
+}
+
 /// Suspends a tenant, or lets it go on: while it is suspended its tokens are refused, and nobody but the operator reaches it.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] when it is so already.
+/// [`Error::Denied`] to everybody but the operator; [`Error::Invalid`] when it is so already.
 pub async fn suspend(change: &Change, suspended: bool) -> Result<(), Error> {
-    change.permit(Verb::TenantManage)?;
+    kept_by(change)?;
     let scope = change.scope();
+    registry(scope, SHARED).await?;
     lock(scope).await?;
     if (standing(scope).await? == Standing::Suspended) == suspended {
         return Err(Error::Invalid(format!("the tenant is {}suspended already; nothing was changed", if suspended { "" } else { "not " })));
     }
     change.note("suspended", suspended);
     scope.run("UPDATE tenant SET suspended_at = $2 WHERE id = $1", [suspended.then(|| change.now()).into()]).await?;
+    Ok(())
+}
+
+/// How the registry is held: by whoever changes one tenant's row or destroys its keys, and by whoever changes all tenants'.
+pub(crate) const SHARED: &str = "ROW EXCLUSIVE";
+pub(crate) const ALONE: &str = "SHARE ROW EXCLUSIVE";
+
+/// Holds the registry until the transaction ends. Comes before every row, so that no two wait for each other.
+pub(crate) async fn registry(scope: &Scope, how: &'static str) -> Result<(), Error> {
+    if scope.tx().get_database_backend() == DbBackend::Postgres {
+        scope.tx().execute_unprepared(&format!("LOCK TABLE tenant IN {how} MODE")).await?;
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Service tokens: named, bound to a tenant and its roles, expiring, revocable, stored as hashes.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Duration, Utc};
 use policy::Verb;
 use sea_orm::ActiveValue::Set;
@@ -56,10 +58,12 @@ pub fn read(presented: &str) -> Option<(crate::TenantId, [u8; 32])> {
 /// Issues a token in place of any older one of the same name. The text is returned once and never stored.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know; a time out of range.
+/// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know, or that one person alone does not
+/// give; a time out of range.
 pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<&str>, days: i64) -> Result<Zeroizing<String>, Error> {
     change.permit(Verb::TenantManage)?;
     change.known_roles(roles)?;
+    people::harmless(change, roles).await?;
     let expires_at = Duration::try_days(days).and_then(|lasts| change.now().checked_add_signed(lasts)).filter(|_| (1..=3_650).contains(&days));
     let expires_at = expires_at.ok_or_else(|| Error::Invalid("days: a number from 1 to 3650".to_owned()))?;
     let mut secret = Zeroizing::new([0; 32]);
@@ -98,6 +102,20 @@ pub async fn revoke(change: &Change, name: &str) -> Result<u64, Error> {
     Ok(revoked)
 }
 
+/// The roles of the token of a name that is not revoked.
+pub(crate) async fn roles(scope: &Scope, name: &str) -> Result<Option<Vec<String>>, Error> {
+    let row = scope.find::<table::Entity>().filter(table::Column::Name.eq(name)).filter(table::Column::RevokedAt.is_null()).one(scope.tx()).await?;
+    Ok(row.map(|row| words(&row.roles)))
+}
+
+/// The names of the tokens that stood at a moment.
+pub(crate) async fn standing(scope: &Scope, at: DateTime<Utc>) -> Result<BTreeSet<String>, Error> {
+    use table::Column;
+    let stood = Column::CreatedAt.lte(at).and(Column::ExpiresAt.gt(at)).and(Column::RevokedAt.is_null().or(Column::RevokedAt.gt(at)));
+    let rows = scope.find::<table::Entity>().filter(stood).all(scope.tx()).await?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
 /// Gives the standing token of a name other roles. Returns how many there are.
 pub(crate) async fn set_roles(scope: &Scope, name: &str, roles: Expr) -> Result<u64, Error> {
     let standing = table::Column::Name.eq(name).and(table::Column::RevokedAt.is_null());
@@ -117,6 +135,7 @@ pub(crate) async fn admit(scope: &Scope, hash: &[u8; 32], now: DateTime<Utc>) ->
         token: token.id.to_string(),
         address: String::new(),
         purpose: token.purpose,
+        operator: false,
     })
 }
 

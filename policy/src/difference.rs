@@ -41,6 +41,12 @@ impl Cell {
         self.granted && self.act == Act::ReadClear.word() && Field::of_key(&self.object).is_some_and(Field::personal)
     }
 
+    /// Whether a role will have a permission to govern that it does not have now: that needs a second person too.
+    #[must_use]
+    pub fn gives_power(&self) -> bool {
+        self.granted && Verb::of_words(&self.object, self.act).is_some_and(Verb::governs)
+    }
+
     /// What matters most comes first.
     fn order(&self) -> impl Ord + '_ {
         (!self.granted, self.act != Act::ReadClear.word(), &self.role, &self.object, self.act, Reach::of_word(self.scope), &self.purpose)
@@ -63,7 +69,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Whether a role loses a denial of clear sight. Whoever holds it together with another role may see more then, though no cell
+/// Whether a role loses a denial of clear sight or of a permission to govern. Whoever holds it together with another role may see more then, though no cell
 /// of a role on its own says so.
 #[must_use]
 pub fn lifts_denial(before: &Policy, after: &Policy) -> bool {
@@ -71,19 +77,24 @@ pub fn lifts_denial(before: &Policy, after: &Policy) -> bool {
     denied.iter().any(|(role, rules)| !rules.is_subset(still.get(role).unwrap_or(&BTreeSet::new())))
 }
 
-/// Per role the objects, scopes and purposes in which it, or a role that it inherits from, denies clear sight.
-fn denials(policy: &Policy) -> BTreeMap<&str, BTreeSet<[&str; 3]>> {
+/// Per role the objects, acts, scopes and purposes in which it, or a role that it inherits from, denies what needs two people.
+fn denials(policy: &Policy) -> BTreeMap<&str, BTreeSet<[&str; 4]>> {
     let of = |role| {
         let (ancestry, _) = policy.ancestry(&[role]);
         let theirs = policy.rules().iter().filter_map(|rule| match rule {
-            Rule::Permit { role, object, act, scope, purpose, allow: false } if act == Act::ReadClear.word() && ancestry.contains(role.as_str()) => {
-                Some([object.as_str(), scope, purpose])
+            Rule::Permit { role, object, act, scope, purpose, allow: false } if weighty(object, act) && ancestry.contains(role.as_str()) => {
+                Some([object.as_str(), act, scope, purpose])
             }
             _ => None,
         });
         theirs.collect()
     };
     policy.roles().into_iter().map(|role| (role, of(role))).collect()
+}
+
+/// Whether a rule speaks of clear sight or of a permission to govern.
+pub(crate) fn weighty(object: &str, act: &str) -> bool {
+    act == Act::ReadClear.word() || Verb::of_words(object, act).is_some_and(Verb::governs)
 }
 
 /// The matrices of one role before and after, for one purpose.
@@ -172,6 +183,8 @@ mod tests {
         let inherited = read("g, junior, trainee\np, trainee, Customer.phone, read.clear, all, care, deny");
         let cut = read("g, junior, staff\np, trainee, Customer.phone, read.clear, all, care, deny");
         assert!(lifts_denial(&inherited, &cut));
+        let kept = read("p, clerk, Tenant, manage, all, *, deny\np, clerk, Import, run, all, *, deny");
+        assert!(lifts_denial(&kept, &read("p, clerk, Import, run, all, *, deny")) && !lifts_denial(&kept, &read("p, clerk, Tenant, manage, all, *, deny")));
     }
     use crate::matrix::tests::{rules, wait};
     use crate::rule::Policy;
@@ -219,6 +232,8 @@ mod tests {
         for other in [cell("Customer.phone", "read.clear", false), cell("Customer.phone", "search", true), cell("Customer.status", "read.clear", true)] {
             assert!(!other.opens_clear(), "{other}");
         }
+        assert!(cell("Tenant", "manage", true).gives_power() && cell("Person", "rights", true).gives_power());
+        assert!(!cell("Tenant", "manage", false).gives_power() && !cell("Policy", "read", true).gives_power() && !cell("Import", "run", true).gives_power());
         let json = serde_json::to_value(cell("Customer.phone", "read.clear", true)).unwrap();
         assert_eq!(
             json,

@@ -19,6 +19,7 @@ pub mod link;
 pub mod mapping;
 pub mod mask;
 pub mod matrix;
+pub mod power;
 pub mod probabilistic;
 pub mod rule;
 pub mod survivorship;

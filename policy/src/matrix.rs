@@ -60,7 +60,7 @@ pub enum Verb {
     CustomerMerge,
     /// Change mappings, reference data and the settings of matching.
     SourceManage,
-    /// Approve a draft that widens clear sight.
+    /// Approve a draft that widens clear sight, or who governs.
     PolicyApprove,
     /// Copy, restrict and erase a person.
     PersonRights,
@@ -113,6 +113,12 @@ impl Verb {
     #[must_use]
     pub fn of_words(object: &str, act: &str) -> Option<Self> {
         Self::of_word(&format!("{object} {act}"))
+    }
+
+    /// Whether it rules over what others may: nobody gives it to anybody alone.
+    #[must_use]
+    pub const fn governs(self) -> bool {
+        matches!(self, Self::PolicyChange | Self::PolicyApprove | Self::TenantManage | Self::PersonRights)
     }
 
     /// The object and the act that rules use: `Policy` and `approve`.
@@ -227,7 +233,7 @@ pub(crate) struct Asked(Enforcer);
 
 impl Asked {
     /// Not a word that a role could be called, so that no rule of a policy ever speaks of it.
-    const CALLER: &str = "#caller";
+    pub(crate) const CALLER: &str = "#caller";
     const DOMAIN: &str = "tenant";
 
     /// `callers` pairs each caller with a role granted to it; `concerns` chooses rules by role, object and act.

@@ -63,7 +63,13 @@ pub struct Policy {
     rules: Vec<Rule>,
 }
 
+/// The longest line of a policy, in bytes.
+const LINE: usize = 4_000;
+
 impl Policy {
+    /// The most rules of a policy once its braces are expanded: Casbin is asked about each.
+    pub const RULES: usize = 20_000;
+
     /// The default policy of a new tenant.
     ///
     /// # Errors
@@ -84,6 +90,11 @@ impl Policy {
             if line.is_empty() {
                 continue;
             }
+            if line.len() > LINE {
+                return Err(line_of(format!("a line has at most {LINE} bytes; write it as several")));
+            }
+            let many = || line_of(format!("a policy has at most {} rules once its braces are expanded", Self::RULES));
+            let room = Self::RULES - rules.len();
             let cells = split_outside_braces(line);
             let first = rules.len();
             match cells.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -93,13 +104,18 @@ impl Policy {
                         "deny" => false,
                         other => return Err(line_of(format!("effect '{other}' is neither allow nor deny"))),
                     };
-                    for role in expand(who) {
-                        for object in expand(objects) {
-                            for act in expand(acts) {
+                    let (roles, objects, acts) = (expand(who, room), expand(objects, room), expand(acts, room));
+                    let (Some(roles), Some(objects), Some(acts)) = (roles, objects, acts) else { return Err(many()) };
+                    if roles.len() * objects.len() > room || roles.len() * objects.len() * acts.len() > room {
+                        return Err(many());
+                    }
+                    for role in &roles {
+                        for object in &objects {
+                            for act in &acts {
                                 let rule = Rule::Permit {
                                     role: role.clone(),
                                     object: object.clone(),
-                                    act,
+                                    act: act.clone(),
                                     scope: scope.to_owned(),
                                     purpose: purpose.to_owned(),
                                     allow,
@@ -109,6 +125,7 @@ impl Policy {
                         }
                     }
                 }
+                ["g", ..] if room == 0 => return Err(many()),
                 ["g", role, from] => rules.push(Rule::Inherit { role: role.to_owned(), from: from.to_owned() }),
                 _ => return Err(line_of("expected 'p, role, object, act, scope, purpose, effect' or 'g, role, from'".to_owned())),
             }
@@ -270,12 +287,21 @@ fn split_outside_braces(line: &str) -> Vec<String> {
     cells.into_iter().map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// `Customer.{name,phone}` → `Customer.name`, `Customer.phone`.
-fn expand(text: &str) -> Vec<String> {
-    match text.split_once('{').and_then(|(head, rest)| rest.split_once('}').map(|(list, tail)| (head, list, tail))) {
-        Some((head, list, tail)) => list.split(',').flat_map(|item| expand(&format!("{head}{}{tail}", item.trim()))).collect(),
-        None => vec![text.to_owned()],
+/// `Customer.{name,phone}` → `Customer.name`, `Customer.phone`. `None` when there are more than `most`.
+fn expand(text: &str, most: usize) -> Option<Vec<String>> {
+    let (mut all, mut rest) = (vec![String::new()], text);
+    while let Some((head, (list, tail))) = rest.split_once('{').and_then(|(head, rest)| Some((head, rest.split_once('}')?))) {
+        let items: Vec<&str> = list.split(',').map(str::trim).collect();
+        if all.len() * items.len() > most {
+            return None;
+        }
+        all = all.iter().flat_map(|start| items.iter().map(move |item| format!("{start}{head}{item}"))).collect();
+        rest = tail;
     }
+    for text in &mut all {
+        text.push_str(rest);
+    }
+    Some(all)
 }
 
 #[cfg(test)]
@@ -316,6 +342,27 @@ mod tests {
             let key = field.entry().key;
             assert!(policy.rules().iter().any(|rule| matches!(rule, Rule::Permit { object, .. } if object == key)), "{key} has no rule");
         }
+    }
+
+    #[test]
+    fn braces_stop_at_the_limit() {
+        let forty = "{a,b}".repeat(40);
+        let list = |prefix: char, many: usize| format!("{{{}}}", (0..many).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>().join(","));
+        let (roles, acts) = (list('r', 300), list('a', 300));
+        let g = "g, a, b\n".repeat(Policy::RULES + 1);
+        for text in [
+            format!("p, {forty}, Customer.phone, read.masked, all, *, allow"),
+            format!("p, sales, {forty}, read.masked, all, *, allow"),
+            format!("p, {roles}, {acts}, read.masked, all, *, allow"),
+            format!("p, {}, Customer.phone, read.masked, all, *, allow", "{r}".repeat(100_000)),
+            g,
+        ] {
+            let error = Policy::read(&text).unwrap_err().to_string();
+            assert!(error.contains("at most"), "{error}");
+        }
+        let most: String = (0..25).map(|i| format!("p, {}, Customer.phone, read.masked, all, *, allow\n", list(char::from(b'a' + i), 800))).collect();
+        assert_eq!(Policy::read(&most).unwrap().rules().len(), Policy::RULES);
+        assert_eq!(expand("{a,b}.{c, d}e", 4).unwrap(), ["a.ce", "a.de", "b.ce", "b.de"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod audit;
 mod crossing;
 mod generated;
 mod governance;
+mod governors;
 mod intake;
 mod keys;
 mod over_http;

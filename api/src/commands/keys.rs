@@ -84,17 +84,17 @@ impl Keys {
             Self::Status { whose, json } => show(&house, whose.tenant.as_deref(), json).await,
             Self::Rotate(Rotate::Kek { new_key_file }) => kek(&house, config, &new_key_file).await,
             Self::Rotate(Rotate::Tenant { tenant }) => {
-                let operator = house.operator(house.tenant(&tenant).await?.id, &login(), "admin", None);
+                let operator = house.keeper(house.tenant(&tenant).await?.id, &login());
                 let (epoch, rows) = keys::rotate_data(&house, &operator, &mut tell).await?;
                 print(&format!("tenant {tenant} has epoch {epoch} of its data key; {rows} rows were wrapped anew\n{}", named(&house, &tenant, "data").await?))
             }
             Self::Rotate(Rotate::Index { tenant }) => {
-                let operator = house.operator(house.tenant(&tenant).await?.id, &login(), "admin", None);
+                let operator = house.keeper(house.tenant(&tenant).await?.id, &login());
                 let (epoch, rows) = keys::rotate_index(&house, &operator, &mut tell).await?;
                 print(&format!("tenant {tenant} has epoch {epoch} of its index key; {rows} rows were rewritten\n{}", named(&house, &tenant, "index").await?))
             }
             Self::Destroy { tenant, epoch } => {
-                let operator = house.operator(house.tenant(&tenant).await?.id, &login(), "admin", None);
+                let operator = house.keeper(house.tenant(&tenant).await?.id, &login());
                 let destroyed = Change::run(&house, &operator, Operation::new("command", "Keys.destroy"), async |change| {
                     keys::destroy(change, epoch).await.map_err(Unaccounted::Failed)
                 });
@@ -106,7 +106,7 @@ impl Keys {
 }
 
 async fn status(house: &House, tenant: &str) -> Result<Vec<Epoch>, Stop> {
-    let operator = house.operator(house.tenant(tenant).await?.id, &login(), "admin", None);
+    let operator = house.keeper(house.tenant(tenant).await?.id, &login());
     Ok(Session::run(house, &operator, Operation::new("command", "Keys.status"), async |session| keys::status(&session).await).await??)
 }
 
@@ -156,19 +156,27 @@ fn tell(progress: Progress) {
 }
 
 async fn kek(house: &House, config: &Config, file: &Path) -> Result<(), Stop> {
+    let exchange = Exchange::begin(config).await?;
+    let old = house.kek_id()?;
+    if let Some(exchange) = &exchange
+        && exchange.current()? != old
+    {
+        return Err(Stop::new("the key file was exchanged meanwhile; nothing was changed, run it again"));
+    }
     let new = if file.exists() { Kek::read(file)? } else { Kek::create(file, false)? };
-    let exchange = Exchange::of(config);
     if let Some(exchange) = &exchange {
         exchange.prepare(file)?;
     }
-    let old = house.kek_id()?;
     let keys = keys::rotate_kek(house, &login(), &new).await?;
     let Some(exchange) = exchange else {
         return print(&format!("{keys} keys are wrapped with {}; from now on start with --key-file {0}\n", file.display()));
     };
-    let kept = exchange.finish(&old)?;
+    let kept = exchange.finish(&old, &new.id()?)?;
+    drop(exchange);
+    // Read again from the disk: only a key file that opens lets another one go.
+    home::open(config).await?.close().await;
     print(&format!(
-        "{keys} keys are wrapped with the new key, which is the data directory's key file now; the old one is {}, for older backups. Keep {} safe, or delete it\n",
+        "{keys} keys are wrapped with the new key, which is the data directory's key file now and opens them; the old one is {}, for older backups. Keep {} safe, or delete it\n",
         kept.display(),
         file.display()
     ))

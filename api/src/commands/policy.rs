@@ -71,7 +71,7 @@ pub enum Policy {
         #[arg(long, value_name = "NAME")]
         remove: Option<String>,
     },
-    /// Approve a version that opens clear sight, as the second person.
+    /// Approve a version that opens clear sight or gives a permission to govern, as the second person.
     Approve {
         /// The version.
         version: i32,
@@ -163,7 +163,7 @@ fn told(review: &Review) -> String {
     }
     if review.needs_approval {
         let by = if review.approved_by.is_empty() { "nobody yet".to_owned() } else { review.approved_by.join(", ") };
-        let _ = writeln!(out, "  opens clear sight: a second person has to approve it (approved by {by})");
+        let _ = writeln!(out, "  opens clear sight or gives a permission to govern: a second person has to approve it (approved by {by})");
     }
     out
 }
@@ -236,7 +236,7 @@ impl Policy {
                     Kind::Token => Holder::Token(name),
                 };
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-                Desk::admin(config, &tenant).await?.write("Roles.assign", async |change| people::assign(change, &holder, &roles).await).await
+                Desk::admin(config, &tenant).await?.write("Roles.assign", async |change| people::assign(change, &holder, &roles).await).await.map(drop)
             }
         }
     }

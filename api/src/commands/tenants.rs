@@ -219,10 +219,10 @@ impl Token {
     }
 }
 
-/// Writes in the tenant's bracket, as its administrator.
+/// Writes in the tenant's bracket, as the operator who keeps the installation.
 async fn write<T>(house: &House, slug: &str, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
     let tenant = house.tenant(slug).await?;
-    let operator = house.operator(tenant.id, &login(), "admin", None);
+    let operator = house.keeper(tenant.id, &login());
     let done = Change::run(house, &operator, Operation::new("command", name), async |change| work(change).await.map_err(Unaccounted::Failed));
     Ok(done.await?)
 }
@@ -231,7 +231,7 @@ async fn write<T>(house: &House, slug: &str, name: &str, work: impl AsyncFnOnce(
 async fn export(house: &House, slug: &str, out: &Path) -> Result<u64, Stop> {
     let failed = |problem: &std::io::Error| format!("file {}: {}", out.display(), problem.kind());
     let tenant = house.tenant(slug).await?;
-    let operator = house.operator(tenant.id, &login(), "admin", None);
+    let operator = house.keeper(tenant.id, &login());
     let mut partial = out.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, OutputType, Result, SimpleObject};
 use entity::import::{self, Wanted, undo};
+use entity::people::Assigned;
 use entity::{Change, Error, audit, erasure, merge, pair, people, pin, policy_version, purpose, quality, reference, rights, setting, signoff, source};
 use policy::clean::{Addition, ReferenceKind};
 use policy::mapping::Mapping as Meaning;
@@ -60,6 +61,19 @@ struct UserError {
     field: Option<String>,
     message: String,
     code: &'static str,
+}
+
+/// What came of an assignment of roles.
+#[derive(SimpleObject)]
+struct RolesPayload {
+    /// Whether the roles are held now; null when something was wrong.
+    result: Option<bool>,
+    /// Whether it counts only when a second person asks for the same, within seven days.
+    waiting: bool,
+    /// What is waited for.
+    message: Option<&'static str>,
+    /// What was wrong; then nothing of the whole request was written.
+    user_errors: Vec<UserError>,
 }
 
 /// What was wrong becomes a user error; what the caller may not do, and what broke, is an error of the request.
@@ -331,10 +345,15 @@ impl Mutation {
         payload(ctx, policy_version::remove_test(change(ctx), &name).await.map(|()| true))
     }
 
-    /// Gives a user, a department or a service token these roles instead of those it had. Nobody changes their own.
-    async fn assign_roles(&self, ctx: &Context<'_>, holder: HolderInput, roles: Vec<String>) -> Result<Payload<bool>> {
+    /// Gives a user, a department or a service token these roles instead of those it had. Nobody changes their own. Roles that
+    /// give clear sight or a permission to govern wait until a second person asks for the same.
+    async fn assign_roles(&self, ctx: &Context<'_>, holder: HolderInput, roles: Vec<String>) -> Result<RolesPayload> {
         let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-        payload(ctx, people::assign(change(ctx), &holder.into(), &roles).await.map(|()| true))
+        let assigned = people::assign(change(ctx), &holder.into(), &roles).await;
+        let waiting = matches!(assigned, Ok(Assigned::Waits));
+        let Payload { result, user_errors } = payload(ctx, assigned.map(|assigned| assigned == Assigned::Now))?;
+        let message = waiting.then_some("these roles give clear sight or a permission to govern: a second person has to assign the same within seven days");
+        Ok(RolesPayload { result, waiting, message, user_errors })
     }
 
     /// Adds a purpose, gives it another label, or retires it.

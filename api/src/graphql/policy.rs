@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
-use entity::people::Holder;
+use entity::people::{Holder, Proposal};
 use entity::policy_version::{self as versions, Explained, Review, Sees, Version};
 use entity::{Error, people, purpose};
 use policy::explain::{Counted, InScope, Way};
@@ -45,9 +45,9 @@ pub struct PolicyReview {
     cells: Vec<PolicyCell>,
     /// Tests that it fails, and what else keeps it from being activated.
     failing: Vec<String>,
-    /// Whether a second person must approve it, because it opens clear sight.
+    /// Whether a second person must approve it, because it opens clear sight or gives a permission to govern.
     needs_approval: bool,
-    /// Who has approved it.
+    /// Who has approved it and may approve still.
     approved_by: Vec<String>,
 }
 
@@ -141,6 +141,18 @@ struct RoleHolder {
     kind: String,
     name: String,
     roles: Vec<String>,
+}
+
+/// An assignment of roles that waits for a second person.
+#[derive(SimpleObject)]
+struct RoleProposal {
+    /// user, department or token.
+    kind: String,
+    name: String,
+    roles: Vec<String>,
+    /// Who asked for it first.
+    by: String,
+    at: DateTime<Utc>,
 }
 
 /// Somebody who could see a field in the clear.
@@ -280,6 +292,17 @@ impl Policy {
     async fn holders(&self, ctx: &Context<'_>) -> Result<Vec<RoleHolder>> {
         let holders = people::holders(session(ctx)).await?;
         Ok(holders.into_iter().map(|(holder, roles)| RoleHolder { kind: holder.kind().to_owned(), name: holder.name().to_owned(), roles }).collect())
+    }
+    /// Assignments of roles that wait for a second person: whoever assigns the same within seven days carries them out.
+    async fn proposals(&self, ctx: &Context<'_>) -> Result<Vec<RoleProposal>> {
+        let proposal = |Proposal { holder, roles, actor: by, at }: Proposal| RoleProposal {
+            kind: holder.kind().to_owned(),
+            name: holder.name().to_owned(),
+            roles,
+            by,
+            at,
+        };
+        Ok(people::proposals(session(ctx)).await?.into_iter().map(proposal).collect())
     }
     /// Why a field such as Customer.phone is seen as it is: by the caller, or by a user whose subject is named; for the
     /// declared purpose or another; of a customer, if one is named.

@@ -349,8 +349,8 @@ impl CustomerConnection {
     async fn page_info(&self) -> &PageInfo {
         &self.page_info
     }
-    /// How many meet the filter, of those within the caller's reach.
-    async fn total_count(&self, ctx: &Context<'_>) -> Result<u64> {
+    /// How many meet the filter, of those within the caller's reach; null where so few would tell what the caller does not see.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<Option<u64>> {
         Ok(entity::customer::count(session(ctx), &self.filter).await?)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Email, Phone};
-use policy::{Act, Field, Pii, Reach, Verb};
+use policy::{Act, Field, Pii, Reach, Sight, Verb, View};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::IntoCondition;
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
@@ -34,6 +34,23 @@ pub struct Filter {
     pub mine: Option<bool>,
     /// Changed at or after.
     pub updated_since: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// The fields that it names.
+    fn fields(&self) -> Vec<Field> {
+        let named = [
+            (Field::Status, self.status.is_some()),
+            (Field::ValueTier, self.value_tier.is_some()),
+            (Field::Channel, self.channel.is_some()),
+            (Field::Industry, self.industry.is_some()),
+            (Field::CustomerType, self.customer_type.is_some()),
+            (Field::Tags, self.tag.is_some()),
+            (Field::Owner, self.mine.is_some()),
+            (Field::UpdatedAt, self.updated_since.is_some()),
+        ];
+        named.into_iter().filter(|(_, is)| *is).map(|(field, _)| field).collect()
+    }
 }
 
 /// What customers are ordered by, ties broken by key.
@@ -180,15 +197,17 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
     Ok(Page { customers, more })
 }
 
-/// How many customers meet the filter, of those that the caller may see.
+/// How many customers meet the filter, of those that the caller may see. Where the filter names a field that the caller does not
+/// see, a number below [`FLOOR`](super::FLOOR) would tell it of each of them: `None`.
 ///
 /// # Errors
 /// As [`page`].
-pub async fn count(session: &Session, filter: &Filter) -> Result<u64, Error> {
-    match filtered(session, filter)? {
-        Some(select) => Ok(select.count(session.scope().tx()).await?),
-        None => Ok(0),
-    }
+pub async fn count(session: &Session, filter: &Filter) -> Result<Option<u64>, Error> {
+    let Some(select) = filtered(session, filter)? else { return Ok(Some(0)) };
+    let count = select.count(session.scope().tx()).await?;
+    let unseen = |field: &Field| session.matrix().sight(*field, Reach::All, View::Masked) == Sight::Withheld;
+    let few = i64::try_from(count).is_ok_and(|count| count < super::FLOOR);
+    Ok(if few && filter.fields().iter().any(unseen) { None } else { Some(count) })
 }
 
 /// By what one customer is found: exact values only.

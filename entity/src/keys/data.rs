@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use policy::Verb;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
 
@@ -17,7 +16,7 @@ const OLDER: &str = "record_key IS NOT NULL AND key_epoch < $2";
 /// others read and write. Cut off, it goes on when it is called again. Returns the epoch and how many rows it wrapped anew.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; a row's key does not open.
+/// [`Error::Denied`] to everybody but the operator; a row's key does not open.
 pub async fn rotate_data(house: &House, operator: &Arc<Principal>, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(u32, u64), Unaccounted> {
     let tenant = operator.tenant();
     let (epoch, new) =
@@ -52,7 +51,7 @@ pub async fn rotate_data(house: &House, operator: &Arc<Principal>, progress: &mu
 
 /// A new epoch, or that of a rotation that was cut off. Says whether it is new.
 async fn begin(change: &Change, house: &House) -> Result<(u32, bool), Error> {
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
     tenant::lock(scope).await?;
     let newest = newest(scope, "data").await?;
@@ -70,7 +69,7 @@ async fn begin(change: &Change, house: &House) -> Result<(u32, bool), Error> {
 /// Wraps the next rows of a table. Returns the last row that was looked at and how many were wrapped; `None` when there are no
 /// more.
 async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most: usize) -> Result<Option<(Vec<Uuid>, u64)>, Error> {
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
     // No row is erased or written anew between being read and being written.
     tenant::lock(scope).await?;
@@ -95,11 +94,11 @@ async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most
 /// backups open no more, wherever the live keys are what is left.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] for the newest epoch, one that is not there, and one
+/// [`Error::Denied`] to everybody but the operator; [`Error::Invalid`] for the newest epoch, one that is not there, and one
 /// that rows name.
 pub async fn destroy(change: &Change, epoch: u32) -> Result<(), Error> {
     use table::Column;
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
     if epoch >= newest(scope, "data").await? {
         return Err(Error::Invalid(format!("epoch {epoch}: the newest epoch is in use; make a newer one with `panorama keys rotate tenant` first")));

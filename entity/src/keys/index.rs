@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use policy::Verb;
 use policy::field::kinds::{Email, Name, Phone};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
@@ -36,7 +35,7 @@ pub(super) async fn named(scope: &Scope) -> Result<Named, Error> {
 /// Returns the epoch and how many rows it rewrote.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; a row does not open.
+/// [`Error::Denied`] to everybody but the operator; a row does not open.
 pub async fn rotate_index(house: &House, operator: &Arc<Principal>, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(u32, u64), Unaccounted> {
     let tenant = operator.tenant();
     let (epoch, new) =
@@ -69,7 +68,7 @@ pub async fn rotate_index(house: &House, operator: &Arc<Principal>, progress: &m
 
 /// A new epoch, or that of a rotation that was cut off. Says whether it is new.
 async fn begin(change: &Change, house: &House) -> Result<(u32, bool), Error> {
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
     tenant::lock(scope).await?;
     if super::indexed_alike(scope).await.is_ok() {
@@ -84,7 +83,7 @@ async fn begin(change: &Change, house: &House) -> Result<(u32, bool), Error> {
 /// Rewrites the next rows of a table. Returns the last row that was looked at and how many were rewritten; `None` when there
 /// are no more.
 async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most: usize) -> Result<Option<(Vec<Uuid>, u64)>, Error> {
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
     // No row is erased or written anew between being read and being written.
     tenant::lock(scope).await?;
@@ -127,8 +126,9 @@ fn open<K: policy::Pii>(key: &RecordKey, row: &sea_orm::QueryResult, column: &st
 /// Destroys the older epochs. The second pass makes its blocking keys anew.
 async fn finish(change: &Change, epoch: u32) -> Result<(), Error> {
     use table::Column;
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
+    tenant::registry(scope, tenant::SHARED).await?;
     // First: it waits for all who write with these keys. Then the tenant's row, which those may still need.
     let older = Column::Purpose.eq("index").and(Column::Epoch.lt(epoch.cast_signed()));
     let gone = scope.delete_where::<table::Entity>(older).await?;

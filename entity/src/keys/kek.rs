@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use policy::Verb;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::{place, purpose, table};
 use crate::vault::{BadKek, Kek};
@@ -22,7 +20,7 @@ pub async fn rotate_kek(house: &House, login: &str, new: &Kek) -> Result<u64, Un
         return Err(Error::Invalid("the new key is the key in use; name a file that is not there yet, and it will be made".to_owned()).into());
     }
     let standing: Vec<_> = house.tenants().await?.into_iter().filter(|tenant| !tenant.destroyed).collect();
-    let operators: Vec<_> = standing.iter().map(|tenant| house.operator(tenant.id, login, "admin", None)).collect();
+    let operators: Vec<_> = standing.iter().map(|tenant| house.keeper(tenant.id, login)).collect();
     let rows = std::sync::atomic::AtomicU64::new(0);
     Change::each(house, &operators, &Operation::new("command", "Keys.rotateKek"), async |change| {
         let scope = change.scope();
@@ -39,9 +37,7 @@ pub async fn rotate_kek(house: &House, login: &str, new: &Kek) -> Result<u64, Un
 
 /// No tenant is made meanwhile, and none was made since they were counted.
 async fn closed(scope: &Scope, known: usize) -> Result<(), Error> {
-    if scope.tx().get_database_backend() == DbBackend::Postgres {
-        scope.tx().execute_unprepared("LOCK TABLE tenant IN SHARE ROW EXCLUSIVE MODE").await?;
-    }
+    tenant::registry(scope, tenant::ALONE).await?;
     if tenant::standing_ones(scope).await?.len() == known {
         return Ok(());
     }
@@ -50,7 +46,7 @@ async fn closed(scope: &Scope, known: usize) -> Result<(), Error> {
 
 async fn wrap(change: &Change, old: &Arc<Kek>, new: &Kek) -> Result<u64, Error> {
     use table::Column;
-    change.permit(Verb::TenantManage)?;
+    tenant::kept_by(change)?;
     let scope = change.scope();
     tenant::lock(scope).await?;
     let (from, to) = (old.id()?, new.id()?);
@@ -61,8 +57,8 @@ async fn wrap(change: &Change, old: &Arc<Kek>, new: &Kek) -> Result<u64, Error> 
             return Err(BadKek::Wrong.into());
         }
         let place = place(scope.tenant(), purpose, row.epoch.unsigned_abs());
-        let key = old.unwrap(place, &row.wrapped)?;
-        let values = vec![(Column::Wrapped, Expr::value(new.wrap(place, &key)?)), (Column::KekId, Expr::value(to.as_str()))];
+        let key = old.unwrap(place, &row.wrapped).await?;
+        let values = vec![(Column::Wrapped, Expr::value(new.wrap(place, &key).await?)), (Column::KekId, Expr::value(to.as_str()))];
         scope.update_where::<table::Entity>(Column::Purpose.eq(purpose).and(Column::Epoch.eq(row.epoch)), values).await?;
     }
     crate::audit::rewrap(scope, old, new).await?;

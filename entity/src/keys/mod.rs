@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use policy::Verb;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DbBackend, QueryOrder};
@@ -143,9 +142,9 @@ impl Epoch {
 /// `index` rows that can be found by what is sealed in them.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant.
+/// [`Error::Denied`] to everybody but the operator.
 pub async fn status(session: &Session) -> Result<Vec<Epoch>, Error> {
-    session.permit(Verb::TenantManage)?;
+    tenant::kept_by(session)?;
     let scope = session.scope();
     let (data, index) = (named_data(scope).await?, index::named(scope).await?);
     let rows = scope.find::<table::Entity>().order_by_asc(table::Column::Purpose).order_by_asc(table::Column::Epoch).all(scope.tx()).await?;
@@ -189,7 +188,7 @@ fn purpose(word: &str) -> Option<&'static str> {
 }
 
 /// A fresh key, wrapped.
-fn fresh(scope: &Scope, house: &House, purpose: &'static str, epoch: u32) -> Result<table::ActiveModel, Error> {
+async fn fresh(scope: &Scope, house: &House, purpose: &'static str, epoch: u32) -> Result<table::ActiveModel, Error> {
     let mut key: Key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut_slice()).map_err(|_| Unreadable::Cipher)?;
     let kek = house.kek();
@@ -197,7 +196,7 @@ fn fresh(scope: &Scope, house: &House, purpose: &'static str, epoch: u32) -> Res
         purpose: Set(purpose.to_owned()),
         epoch: Set(epoch.cast_signed()),
         kek_id: Set(kek.id()?),
-        wrapped: Set(kek.wrap(place(scope.tenant(), purpose, epoch), &key)?),
+        wrapped: Set(kek.wrap(place(scope.tenant(), purpose, epoch), &key).await?),
         created_at: Set(house.now()),
         ..Default::default()
     })
@@ -205,7 +204,10 @@ fn fresh(scope: &Scope, house: &House, purpose: &'static str, epoch: u32) -> Res
 
 /// The first keys of a new tenant.
 pub(crate) async fn first(scope: &Scope, house: &House) -> Result<(), Error> {
-    let rows = Keyring::PURPOSES.iter().map(|purpose| fresh(scope, house, purpose, 1)).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = Vec::new();
+    for purpose in Keyring::PURPOSES {
+        rows.push(fresh(scope, house, purpose, 1).await?);
+    }
     scope.insert(rows).await
 }
 
@@ -217,7 +219,7 @@ async fn add(change: &Change, house: &House, purpose: &'static str) -> Result<u3
     if scope.find::<table::Entity>().filter(table::Column::KekId.ne(id)).one(scope.tx()).await?.is_some() {
         return Err(BadKek::Wrong.into());
     }
-    scope.insert(vec![fresh(scope, house, purpose, epoch)?]).await?;
+    scope.insert(vec![fresh(scope, house, purpose, epoch).await?]).await?;
     change.note("purpose", purpose);
     change.note("epoch", epoch);
     Ok(epoch)
@@ -239,7 +241,7 @@ pub(crate) async fn keyring(scope: &Scope, kek: &Kek, known: Option<&Keyring>, n
         let key = match known.and_then(|ring| ring.key(purpose, epoch)) {
             Some(key) => key.clone(),
             None if row.kek_id != id => return Err(BadKek::Wrong.into()),
-            None => kek.unwrap(place(scope.tenant(), purpose, epoch), &row.wrapped)?,
+            None => kek.unwrap(place(scope.tenant(), purpose, epoch), &row.wrapped).await?,
         };
         held.push(Held { purpose, epoch, created_at: row.created_at, key });
     }

@@ -1,8 +1,11 @@
 //! Departments and users of a tenant.
 
+mod proposal;
 mod role;
 
-pub use role::{Holder, assign, holders};
+pub use proposal::{Proposal, proposals};
+pub(crate) use proposal::{harmless, may_still};
+pub use role::{Assigned, Holder, assign, holders};
 pub(crate) use role::{changed, held};
 
 use std::collections::HashMap;
@@ -12,6 +15,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use serde_json::json;
 
+use crate::principal::OPERATOR;
 use crate::store::Tenanted;
 use crate::{Change, Error, Principal, Scope, Session};
 
@@ -110,15 +114,21 @@ pub async fn by_name(session: &Session) -> Result<HashMap<String, Uuid>, Error> 
 /// Makes a user, and the department if it is new. Returns false when there is a user of this subject, who is left as they are.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know.
+/// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know, or that one person alone does not
+/// give; a subject that could be taken for an operator or a token.
 pub async fn add(change: &Change, subject: &str, name: &str, department: Option<&str>, roles: &[&str]) -> Result<bool, Error> {
     change.permit(Verb::TenantManage)?;
     change.known_roles(roles)?;
+    if subject.starts_with(OPERATOR) || subject.starts_with("token:") {
+        return Err(Error::Invalid("subject: operator: and token: begin no user's; choose another".to_owned()));
+    }
     let scope = change.scope();
     if scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?.is_some() {
         return Ok(false);
     }
     let department_id = if let Some(name) = department { Some(department_of(scope, name).await?) } else { None };
+    let inherited = proposal::department_roles(scope, department_id).await?;
+    harmless(change, &roles.iter().copied().chain(inherited.iter().map(String::as_str)).collect::<Vec<_>>()).await?;
     change.note("user", subject);
     let row = user::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -164,13 +174,9 @@ pub(crate) async fn admit(scope: &Scope, subject: &str, token: String) -> Result
     let row = scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?;
     let user = row.filter(|row| row.disabled_at.is_none()).ok_or(Error::Denied)?;
     let mut roles = words(&user.roles);
-    if let Some(id) = user.department_id
-        && let Some(department) = scope.find::<department::Entity>().filter(department::Column::Id.eq(id)).one(scope.tx()).await?
-    {
-        roles.extend(words(&department.roles));
-        roles.sort_unstable();
-        roles.dedup();
-    }
+    roles.extend(proposal::department_roles(scope, user.department_id).await?);
+    roles.sort_unstable();
+    roles.dedup();
     Ok(Principal {
         tenant: scope.tenant(),
         subject: user.subject,
@@ -181,6 +187,7 @@ pub(crate) async fn admit(scope: &Scope, subject: &str, token: String) -> Result
         token,
         address: String::new(),
         purpose: None,
+        operator: false,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Who holds which roles, and who held them when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use policy::Verb;
@@ -9,10 +9,10 @@ use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use serde_json::json;
 
-use super::{department, user, words};
+use super::{department, proposal, user, words};
 use crate::bulk::Existing;
 use crate::store::Tenanted;
-use crate::{Change, Error, Scope, Session, token};
+use crate::{Change, Error, Scope, Session, tenant, token};
 
 mod table {
     use crate::TenantId;
@@ -71,7 +71,7 @@ impl Holder {
         }
     }
 
-    fn of(kind: &str, name: String) -> Self {
+    pub(super) fn of(kind: &str, name: String) -> Self {
         match kind {
             "user" => Self::User(name),
             "department" => Self::Department(name),
@@ -80,12 +80,22 @@ impl Holder {
     }
 }
 
-/// Gives a user, a department or a service token these roles instead of those that it had. Nobody changes their own.
+/// What came of an assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// The roles are held now.
+    Now,
+    /// It counts when a second person asks for the same, within seven days.
+    Waits,
+}
+
+/// Gives a user, a department or a service token these roles instead of those that it had. Nobody changes their own; what gives
+/// clear sight or a permission to govern waits for a second person, unless the operator at the terminal does it.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] for a role that the policy does not know, or the
 /// caller's own; [`Error::NotFound`].
-pub async fn assign(change: &Change, holder: &Holder, roles: &[&str]) -> Result<(), Error> {
+pub async fn assign(change: &Change, holder: &Holder, roles: &[&str]) -> Result<Assigned, Error> {
     change.permit(Verb::TenantManage)?;
     change.known_roles(roles)?;
     let me = change.principal();
@@ -103,6 +113,10 @@ pub async fn assign(change: &Change, holder: &Holder, roles: &[&str]) -> Result<
     if mine {
         return Err(Error::Invalid("nobody changes their own roles; ask somebody else who manages the tenant".to_owned()));
     }
+    tenant::lock(scope).await?;
+    if !proposal::settled(change, holder, roles).await? {
+        return Ok(Assigned::Waits);
+    }
     let value = Expr::value(json!(roles));
     let changed_rows = match holder {
         Holder::User(subject) => scope.update_where::<user::Entity>(user::Column::Subject.eq(subject), vec![(user::Column::Roles, value)]).await?,
@@ -114,7 +128,8 @@ pub async fn assign(change: &Change, holder: &Holder, roles: &[&str]) -> Result<
     if changed_rows == 0 {
         return Err(Error::NotFound);
     }
-    changed(change, holder, roles).await
+    changed(change, holder, roles).await?;
+    Ok(Assigned::Now)
 }
 
 /// Writes down that somebody holds these roles from now on.
@@ -138,35 +153,37 @@ pub(crate) async fn changed(change: &Change, holder: &Holder, roles: &[&str]) ->
 /// [`Error::Denied`] to whom may not read the policy.
 pub async fn holders(session: &Session) -> Result<BTreeMap<Holder, Vec<String>>, Error> {
     session.permit(Verb::PolicyRead)?;
-    own(session.scope(), session.now()).await
+    let mut holders = own(session.scope(), session.now()).await?;
+    holders.retain(|_, roles| !roles.is_empty());
+    Ok(holders)
 }
 
-/// The roles that each holder had of its own at a moment.
+/// The roles that each holder had of its own at a moment, with those who had none any more or not yet.
 async fn own(scope: &Scope, at: DateTime<Utc>) -> Result<BTreeMap<Holder, Vec<String>>, Error> {
     let rows = scope.find::<Entity>().filter(Column::At.lte(at)).order_by_asc(Column::At).all(scope.tx()).await?;
-    let mut last: BTreeMap<Holder, Vec<String>> = rows.into_iter().map(|row| (Holder::of(&row.kind, row.holder), words(&row.roles))).collect();
-    last.retain(|_, roles| !roles.is_empty());
-    Ok(last)
+    Ok(rows.into_iter().map(|row| (Holder::of(&row.kind, row.holder), words(&row.roles))).collect())
 }
 
-/// Users and tokens with the roles that they had at a moment, those of their department among them. Which department
+/// Users and tokens that stood at a moment, with the roles that they had, those of their department among them. Which department
 /// somebody is in is taken as it is now.
 pub(crate) async fn held(scope: &Scope, at: DateTime<Utc>) -> Result<BTreeMap<Holder, Vec<String>>, Error> {
-    let mut held = own(scope, at).await?;
+    let own = own(scope, at).await?;
     let departments = scope.find::<department::Entity>().all(scope.tx()).await?;
-    for row in scope.find::<user::Entity>().filter(user::Column::DepartmentId.is_not_null()).all(scope.tx()).await? {
+    let mut held = BTreeMap::new();
+    for row in scope.find::<user::Entity>().all(scope.tx()).await? {
         let department = departments.iter().find(|department| Some(department.id) == row.department_id);
-        let theirs = department.and_then(|department| held.get(&Holder::Department(department.name.clone()))).cloned().unwrap_or_default();
-        let disabled = row.disabled_at.is_some_and(|since| since <= at);
-        if disabled {
-            held.remove(&Holder::User(row.subject));
-        } else if !theirs.is_empty() {
-            let mine = held.entry(Holder::User(row.subject)).or_default();
-            mine.extend(theirs);
-            mine.sort_unstable();
-            mine.dedup();
+        let theirs = department.and_then(|department| own.get(&Holder::Department(department.name.clone())));
+        let holder = Holder::User(row.subject);
+        if let Some(mine) = own.get(&holder).filter(|_| row.disabled_at.is_none_or(|since| since > at)) {
+            let roles: BTreeSet<String> = mine.iter().chain(theirs.into_iter().flatten()).cloned().collect();
+            held.insert(holder, roles.into_iter().collect());
         }
     }
-    held.retain(|holder, _| !matches!(holder, Holder::Department(_)));
+    for name in token::standing(scope, at).await? {
+        let holder = Holder::Token(name);
+        let roles = own.get(&holder).cloned().unwrap_or_default();
+        held.insert(holder, roles);
+    }
+    held.retain(|_, roles: &mut Vec<String>| !roles.is_empty());
     Ok(held)
 }

@@ -1,5 +1,5 @@
 //! How a policy changes: a draft is compared with what is in force, tested, approved by a second person where it opens
-//! clear sight, and activated in one transaction with its event.
+//! clear sight or gives a permission to govern, and activated in one transaction with its event.
 
 use chrono::{DateTime, Utc};
 use policy::difference::lifts_denial;
@@ -13,7 +13,7 @@ use super::{activation, in_force, insert, stored, table};
 use crate::bulk::Existing;
 use crate::store::Tenanted;
 use crate::vault::hex;
-use crate::{Change, Error, Scope, Session, purpose, tenant};
+use crate::{Change, Error, Scope, Session, people, purpose, tenant};
 
 mod approval {
     use crate::TenantId;
@@ -30,6 +30,7 @@ mod approval {
         #[sea_orm(primary_key, auto_increment = false)]
         pub actor: String,
         pub at: ChronoDateTimeUtc,
+        pub sequence: i32,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -62,9 +63,6 @@ impl Tenanted for test::Entity {
     const TENANT: test::Column = test::Column::TenantId;
 }
 
-/// The most rules of a version: Casbin is asked about each.
-const RULES: usize = 20_000;
-
 /// A version of the tenant's policy.
 #[derive(Clone, Debug)]
 pub struct Version {
@@ -95,9 +93,9 @@ pub struct Review {
     pub cells: Vec<Cell>,
     /// Tests that it fails, and what else keeps it from being activated.
     pub failing: Vec<String>,
-    /// Whether a second person must approve it, because it opens clear sight.
+    /// Whether a second person must approve it, because it opens clear sight or gives a permission to govern.
     pub needs_approval: bool,
-    /// Who has approved this step from the base to the version.
+    /// Who has approved this step from the base to the version, and may approve still.
     pub approved_by: Vec<String>,
 }
 
@@ -142,14 +140,13 @@ pub async fn text(session: &Session, version: Option<i32>) -> Result<(i32, Strin
 pub async fn draft(change: &Change, text: &str, reason: &str) -> Result<Review, Error> {
     change.permit(Verb::PolicyChange)?;
     let scope = change.scope();
-    tenant::lock(scope).await?;
     if reason.trim().is_empty() {
         return Err(Error::Invalid("reason: say why the policy is to change".to_owned()));
     }
     let policy = Policy::read(text).map_err(|malformed| Error::Invalid(malformed.to_string()))?;
-    if policy.rules().len() > RULES {
-        return Err(Error::Invalid(format!("a policy has at most {RULES} rules once its braces are expanded")));
-    }
+    let table = Table::of(&policy).await?;
+    let before = worked_out(scope, in_force(scope, None).await?.version).await?;
+    tenant::lock(scope).await?;
     let same = scope.find::<table::Entity>().filter(table::Column::Hash.eq(policy.hash().to_vec())).one(scope.tx()).await?;
     let version = if let Some(same) = same {
         same.version
@@ -160,7 +157,8 @@ pub async fn draft(change: &Change, text: &str, reason: &str) -> Result<Review, 
         version
     };
     change.note("policy_drafted", version);
-    reviewed(change, version).await
+    let (last, before) = as_it_is(scope, before).await?;
+    reviewed(change, &WorkedOut { version, policy, table }, &last, &before).await
 }
 
 /// What activating a version would change, whether its tests pass, and who has approved it.
@@ -169,62 +167,109 @@ pub async fn draft(change: &Change, text: &str, reason: &str) -> Result<Review, 
 /// [`Error::Denied`] to whom may not read the policy; [`Error::NotFound`].
 pub async fn review(session: &Session, version: i32) -> Result<Review, Error> {
     session.permit(Verb::PolicyRead)?;
-    reviewed(session, version).await
-}
-
-async fn reviewed(session: &Session, version: i32) -> Result<Review, Error> {
     let scope = session.scope();
     let last = in_force(scope, None).await?;
-    let base = last.version;
-    let (before, after) = (stored(scope, base).await?.policy, stored(scope, version).await?.policy);
-    let (was, is) = (Table::of(&before).await?, Table::of(&after).await?);
-    let cells = difference(&was, &is);
-    let mut failing = Vec::new();
-    let known = purpose::codes(scope).await?;
-    failing.extend(after.purposes().into_iter().filter(|code| !known.contains(*code)).map(|code| format!("purpose '{code}' is not one of the tenant's")));
-    if !after.roles().iter().any(|role| is.matrix(role, None).may(Verb::PolicyChange)) {
-        failing.push("no role could change the policy any more".to_owned());
-    }
-    failing.extend(self::failing(&after, &in_scope(scope).await?).await?);
-    let author = scope.find::<table::Entity>().filter(table::Column::Version.eq(version)).one(scope.tx()).await?.map(|row| row.author);
-    let approvals = scope.find::<approval::Entity>().filter(approval::Column::Version.eq(version)).filter(approval::Column::Base.eq(base));
-    // An approval is for one activation: what was approved before the last one is spent.
-    let approvals = approvals.filter(approval::Column::At.gt(last.at));
-    let approved_by = approvals.all(scope.tx()).await?.into_iter().map(|row| row.actor).filter(|actor| Some(actor) != author.as_ref()).collect();
-    Ok(Review { version, base, needs_approval: cells.iter().any(Cell::opens_clear) || lifts_denial(&before, &after), cells, failing, approved_by })
+    reviewed(session, &worked_out(scope, version).await?, &last, &worked_out(scope, last.version).await?).await
 }
 
-/// Approves the step from the version in force to another. Whoever drafted it cannot.
+/// A version, and what its roles may do. Worked out before the tenant's row is held, for it takes a while.
+struct WorkedOut {
+    version: i32,
+    policy: Policy,
+    table: Table,
+}
+
+async fn worked_out(scope: &Scope, version: i32) -> Result<WorkedOut, Error> {
+    let policy = stored(scope, version).await?.policy;
+    Ok(WorkedOut { version, table: Table::of(&policy).await?, policy })
+}
+
+/// What is in force, worked out; `before` was when it was asked for last.
+async fn as_it_is(scope: &Scope, before: WorkedOut) -> Result<(activation::Model, WorkedOut), Error> {
+    let last = in_force(scope, None).await?;
+    let before = if last.version == before.version { before } else { worked_out(scope, last.version).await? };
+    Ok((last, before))
+}
+
+/// Works both versions out, then holds the tenant's row.
+async fn held(change: &Change, version: i32) -> Result<(WorkedOut, activation::Model, WorkedOut), Error> {
+    let scope = change.scope();
+    let (after, before) = (worked_out(scope, version).await?, worked_out(scope, in_force(scope, None).await?.version).await?);
+    tenant::lock(scope).await?;
+    let (last, before) = as_it_is(scope, before).await?;
+    Ok((after, last, before))
+}
+
+async fn reviewed(session: &Session, after: &WorkedOut, last: &activation::Model, before: &WorkedOut) -> Result<Review, Error> {
+    let scope = session.scope();
+    let (version, base) = (after.version, last.version);
+    let cells = difference(&before.table, &after.table);
+    let mut failing = Vec::new();
+    let known = purpose::codes(scope).await?;
+    failing
+        .extend(after.policy.purposes().into_iter().filter(|code| !known.contains(*code)).map(|code| format!("purpose '{code}' is not one of the tenant's")));
+    if !after.table.roles().any(|role| after.table.matrix(role, None).may(Verb::PolicyChange)) {
+        failing.push("no role could change the policy any more".to_owned());
+    }
+    failing.extend(self::failing(&after.policy, &in_scope(scope).await?).await?);
+    let author = scope.find::<table::Entity>().filter(table::Column::Version.eq(version)).one(scope.tx()).await?.map(|row| row.author);
+    // An approval is for one activation: that which follows the one in force.
+    let approvals = scope.find::<approval::Entity>().filter(approval::Column::Version.eq(version)).filter(approval::Column::Sequence.eq(last.sequence));
+    let mut approved_by = Vec::new();
+    for approval in approvals.order_by_asc(approval::Column::Actor).all(scope.tx()).await? {
+        if Some(&approval.actor) != author.as_ref() && people::may_still(scope, &before.policy, &approval.actor, Verb::PolicyApprove).await? {
+            approved_by.push(approval.actor);
+        }
+    }
+    let needs_approval = cells.iter().any(weighty) || lifts_denial(&before.policy, &after.policy);
+    Ok(Review { version, base, needs_approval, cells, failing, approved_by })
+}
+
+/// Whether a cell needs a second person.
+fn weighty(cell: &Cell) -> bool {
+    cell.opens_clear() || cell.gives_power()
+}
+
+/// Approves the step from the version in force to another. Whoever drafted it cannot, nor can a service token.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not approve, and to its author; [`Error::NotFound`].
+/// [`Error::Denied`] to whom may not approve; [`Error::Invalid`] to its author and to service tokens; [`Error::NotFound`].
 pub async fn approve(change: &Change, version: i32) -> Result<Review, Error> {
     change.permit(Verb::PolicyApprove)?;
+    if !change.principal().person() {
+        return Err(Error::Invalid("a service token approves nothing; a person has to, with a token of their own".to_owned()));
+    }
     let scope = change.scope();
-    tenant::lock(scope).await?;
+    let (after, last, before) = held(change, version).await?;
     let row = scope.find::<table::Entity>().filter(table::Column::Version.eq(version)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
     let actor = change.principal().subject();
     if row.author == actor {
         return Err(Error::Invalid(format!("version {version} is yours; somebody else has to approve it")));
     }
-    let base = in_force(scope, None).await?.version;
-    let row = approval::ActiveModel { version: Set(version), base: Set(base), actor: Set(actor.to_owned()), at: Set(change.now()), ..Default::default() };
-    scope.put(vec![row], Existing::Overwrite(&[approval::Column::At])).await?;
+    let row = approval::ActiveModel {
+        version: Set(version),
+        base: Set(last.version),
+        actor: Set(actor.to_owned()),
+        at: Set(change.now()),
+        sequence: Set(last.sequence),
+        ..Default::default()
+    };
+    scope.put(vec![row], Existing::Overwrite(&[approval::Column::At, approval::Column::Sequence])).await?;
     change.note("policy_approved", version);
-    change.note("policy_base", base);
-    reviewed(change, version).await
+    change.note("policy_base", last.version);
+    reviewed(change, &after, &last, &before).await
 }
 
 /// Puts a version in force, be it new or old.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not change the policy; [`Error::Invalid`] when a test fails, or when it opens clear sight
-/// and nobody else has approved it; [`Error::NotFound`].
+/// or gives a permission to govern and nobody else has approved it; [`Error::NotFound`].
 pub async fn activate(change: &Change, version: i32, reason: &str) -> Result<Review, Error> {
     change.permit(Verb::PolicyChange)?;
     let scope = change.scope();
-    tenant::lock(scope).await?;
-    let review = reviewed(change, version).await?;
+    let (after, last, before) = held(change, version).await?;
+    let review = reviewed(change, &after, &last, &before).await?;
     if review.base == version {
         return Err(Error::Invalid(format!("version {version} is in force already")));
     }
@@ -232,14 +277,17 @@ pub async fn activate(change: &Change, version: i32, reason: &str) -> Result<Rev
         return Err(Error::Invalid(format!("version {version} cannot be activated: {}", review.failing.join("; "))));
     }
     let actor = change.principal().subject();
-    // Who approves is somebody else than who drafted it; where the author of an old version is long gone, also than who activates.
+    // Who approves is somebody else than who drafted it, and, as its author may be a service token or long gone, than the person
+    // who activates.
     if review.needs_approval && !review.approved_by.iter().any(|by| by != actor) {
-        let opens = review.cells.iter().filter(|cell| cell.opens_clear()).count();
+        let cells = review.cells.iter().filter(|cell| weighty(cell)).count();
         return Err(Error::Invalid(format!(
-            "version {version} opens clear sight ({opens} cells) and needs the approval of a second person: `panorama policy approve {version}`, or the mutation policyApprove"
+            "version {version} opens clear sight or gives a permission to govern ({cells} cells) and needs the approval of a second person: `panorama policy approve {version}`, or the mutation approvePolicy"
         )));
     }
-    let last = in_force(scope, None).await?;
+    if review.needs_approval && !change.principal().person() {
+        return Err(Error::Invalid(format!("version {version} opens clear sight or gives a permission to govern: a person has to activate it")));
+    }
     let row = activation::ActiveModel {
         sequence: Set(last.sequence + 1),
         version: Set(version),

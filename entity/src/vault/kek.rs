@@ -3,12 +3,17 @@
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::envelope::{self, Place};
+
+/// How long the external command may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 const HEADER: &str = "panorama-kek-v1";
 
@@ -57,6 +62,9 @@ pub enum BadKek {
     /// The external command failed.
     #[error("key command {0} failed")]
     Command(PathBuf),
+    /// The external command did not come to its end.
+    #[error("key command {0} did not answer within 10 s and was stopped; see whether its key service answers")]
+    Slow(PathBuf),
     /// No randomness.
     #[error("the system gives no random bytes")]
     Random,
@@ -138,17 +146,17 @@ impl Kek {
         }
     }
 
-    pub(crate) fn wrap(&self, place: Place, key: &[u8; 32]) -> Result<Vec<u8>, BadKek> {
+    pub(crate) async fn wrap(&self, place: Place, key: &[u8; 32]) -> Result<Vec<u8>, BadKek> {
         match self {
             Self::File { key: kek, .. } => envelope::seal(kek, None, place, key).map_err(|_| BadKek::Random),
-            Self::Command(program) => run(program, "wrap", place, key).map(|bytes| bytes.to_vec()),
+            Self::Command(program) => ask(program, "wrap", place, key).await.map(|bytes| bytes.to_vec()),
         }
     }
 
-    pub(crate) fn unwrap(&self, place: Place, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, BadKek> {
+    pub(crate) async fn unwrap(&self, place: Place, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, BadKek> {
         let bytes = match self {
             Self::File { key: kek, .. } => envelope::open(kek, place, wrapped).map_err(|_| BadKek::Damaged)?,
-            Self::Command(program) => run(program, "unwrap", place, wrapped)?,
+            Self::Command(program) => ask(program, "unwrap", place, wrapped).await?,
         };
         <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| BadKek::Damaged)
     }
@@ -166,16 +174,44 @@ fn write(path: &Path, key: &[u8; 32], demo: bool) -> Result<(), BadKek> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
 }
 
-fn run(program: &Path, act: &str, place: Place, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKek> {
-    let failed = || BadKek::Command(program.into());
+/// Asks the external command, beside those who serve requests.
+async fn ask(program: &Path, act: &'static str, place: Place, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKek> {
+    let (own, input) = (program.to_owned(), hex(input));
     let context = format!("{}/{}", place.tenant.0, place.column);
-    let mut child =
-        Command::new(program).args([act, &context]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|_| failed())?;
-    child.stdin.take().ok_or_else(failed)?.write_all(hex(input).as_bytes()).map_err(|_| failed())?;
-    let output = child.wait_with_output().map_err(|_| failed())?;
-    let text = Zeroizing::new(String::from_utf8(output.stdout).map_err(|_| failed())?);
+    let answered = tokio::task::spawn_blocking(move || run(&own, [act, &context], input, LIMIT)).await;
+    answered.map_err(|_| BadKek::Command(program.into()))?
+}
+
+/// Runs the external command, for at most so long.
+fn run(program: &Path, arguments: [&str; 2], input: Zeroizing<String>, limit: Duration) -> Result<Zeroizing<Vec<u8>>, BadKek> {
+    let failed = || BadKek::Command(program.into());
+    let until = Instant::now() + limit;
+    let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(|_| failed())?;
+    let (mut stdin, stdout) = (child.stdin.take().ok_or_else(failed)?, child.stdout.take().ok_or_else(failed)?);
+    let (tell, told) = mpsc::channel();
+    // On a thread of its own, which a program that keeps its output open cannot make anybody wait for.
+    std::thread::spawn(move || {
+        let mut text = Zeroizing::new(String::new());
+        let written = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let read = written.and_then(|()| stdout.take(65_536).read_to_string(&mut text));
+        let _ = tell.send(read.map(|_| text));
+    });
+    let text = told.recv_timeout(limit);
+    let status = loop {
+        match child.try_wait() {
+            Ok(None) if text.is_ok() && Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            Ok(Some(status)) => break status,
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(BadKek::Slow(program.into()));
+            }
+        }
+    };
+    let text = text.map_err(|_| BadKek::Slow(program.into()))?.map_err(|_| failed())?;
     match unhex(text.trim()) {
-        Some(bytes) if output.status.success() => Ok(Zeroizing::new(bytes)),
+        Some(bytes) if status.success() => Ok(Zeroizing::new(bytes)),
         _ => Err(failed()),
     }
 }
@@ -194,4 +230,45 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn tool(name: &str, script: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("panorama-{name}-{}", std::process::id()));
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_key_command_that_hangs_is_stopped() {
+        for (name, script) in
+            [("sleeps", "exec sleep 60"), ("keeps-its-output-open", "sleep 60 & wait"), ("answers-and-stays", "echo 00; exec >&-; exec sleep 60")]
+        {
+            let (path, begun) = (tool(name, script), Instant::now());
+            let stopped = run(&path, ["wrap", "x"], hex(&[1; 32]), Duration::from_millis(300));
+            assert!(matches!(stopped, Err(BadKek::Slow(_))) && begun.elapsed() < Duration::from_secs(5), "{name}: {stopped:?}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn others_are_served_while_a_key_command_thinks() {
+        let path = tool("thinks", "read line; sleep 0.5; printf %s \"$line\"");
+        let kek = Kek::Command(path.clone());
+        let place = Place { tenant: crate::TenantId(Uuid::nil()), table: "tenant_key", column: "data", row: Uuid::nil() };
+        let begun = Instant::now();
+        let served = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            begun.elapsed()
+        };
+        let (wrapped, served) = tokio::join!(kek.wrap(place, &[7; 32]), served);
+        assert_eq!(wrapped.unwrap(), [7; 32]);
+        assert!(served < Duration::from_millis(400), "{served:?}");
+        std::fs::remove_file(path).unwrap();
+    }
 }
