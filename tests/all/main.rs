@@ -6,6 +6,7 @@ mod generated;
 mod governance;
 mod intake;
 mod keys;
+mod linking;
 mod over_http;
 mod personas;
 mod refused;
