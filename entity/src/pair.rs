@@ -131,7 +131,7 @@ fn ids(scope: &Scope, which: impl sea_orm::sea_query::IntoCondition) -> SelectSt
 
 /// Customers that a person keeps apart, the lesser key first.
 pub(crate) async fn apart(scope: &Scope) -> Result<HashSet<(Uuid, Uuid)>, Error> {
-    let rows = scope.rows(&format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{DISMISSED}'"), []).await?;
+    let rows = scope.rows(&format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{DISMISSED}' AND a.customer_id <> b.customer_id"), []).await?;
     rows.into_iter().map(|row| Ok((row.try_get("", "one")?, row.try_get("", "other")?))).collect()
 }
 

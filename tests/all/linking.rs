@@ -84,7 +84,7 @@ async fn what_is_joined_by_probability_outlives_the_model_and_not_the_reason() {
         import(&home, "register", &format!("{REGISTER}{}", people(0, 120))).await;
         let before = whole(&home).await;
         assert!(before >= 10, "{before}");
-        let learned = "SELECT max(records) FROM match_model";
+        let learned = "SELECT CAST(max(records) AS bigint) FROM match_model";
         let first = raw(&home).await.number(learned).await;
         // So many more that the model is learned again.
         import(&home, "register", &format!("{REGISTER}{}", people(200, 200 + usize::try_from(first).unwrap() + 50).replace('b', "z"))).await;
@@ -236,5 +236,19 @@ async fn words_are_checked_with_those_that_are_there() {
         for word in ["东岛区", "新海市"] {
             assert_eq!(ask(&home, &remove(word)).await["removeWord"]["result"], true);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switchboard_of_very_many_joins_nobody_in_a_later_file_either() {
+    for home in homes().await {
+        let given = |n: u32| [0, 1].map(|i| char::from_u32(0x5000 + 2 * n + i).unwrap()).into_iter().collect::<String>();
+        let row = |id: u32, name: u32| format!("{id},王{},13612345670,,甲公司,,成交客户,李经理\n", given(name));
+        let first: String = (0..1_100).map(|n| row(96_000 + n, n)).collect();
+        assert_eq!(counts(&home, "sales", &format!("{SALES}{first}")).await.created, 1_100);
+        let together = "SELECT count(*) - count(DISTINCT customer_id) FROM source_record WHERE external_id LIKE '96___' OR external_id LIKE '97___'";
+        assert_eq!(raw(&home).await.number(together).await, 0);
+        assert_eq!(counts(&home, "sales", &format!("{SALES}{}", row(97_001, 2_000) + &row(97_002, 2_001))).await.created, 2);
+        assert_eq!(raw(&home).await.number(together).await, 0);
     }
 }

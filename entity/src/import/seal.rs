@@ -70,8 +70,7 @@ impl Import {
     pub(super) fn row(&self, draft: Draft, id: Uuid) -> Result<Row, Error> {
         let keys = &*self.keys();
         let indexer = keys.indexer()?;
-        let ([external_id, former], digest) = (self.names(&draft)?, self.digest(&draft)?);
-        let external_id = external_id.unwrap_or_default();
+        let ((external_id, former), digest) = (self.names(&draft)?, self.digest(&draft)?);
         let (key, wrapped, epoch) = keys.new_record(Model::TABLE, id)?;
         let found = found::Record::of(&indexer, draft.name.as_ref(), draft.company.as_deref(), draft.phone.as_ref(), draft.email.as_ref())?;
         let traits = (!draft.traits.is_empty()).then(|| Traits::parse(&json!(draft.traits).to_string()).ok()).flatten();
@@ -122,15 +121,15 @@ impl Import {
     }
 
     /// What the source calls a row, else a keyed hash of what its mapped cells say; and what it was called formerly.
-    fn names(&self, draft: &Draft) -> Result<[Option<String>; 2], Error> {
-        if draft.external_id.is_some() {
-            return Ok([draft.external_id.clone(), None]);
+    fn names(&self, draft: &Draft) -> Result<(String, Option<String>), Error> {
+        if let Some(id) = &draft.external_id {
+            return Ok((id.clone(), None));
         }
         let hash = |content: Option<&Raw>| -> Result<String, Error> {
             let digest = self.keys().digest("content", content.map_or("", Pii::expose).as_bytes())?;
             Ok(format!("{UNNAMED}{}", crate::vault::hex(&digest).as_str()))
         };
-        Ok([Some(hash(draft.content.as_ref().or(draft.raw.as_ref()))?), Some(hash(draft.raw.as_ref())?)])
+        Ok((hash(draft.content.as_ref())?, Some(hash(draft.raw.as_ref())?)))
     }
 
     /// The keyed digest of what a row says, as this version of the mapping and the words of today read it. Where its columns
