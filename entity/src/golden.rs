@@ -1,5 +1,8 @@
 //! Survivorship: which source record's value becomes the golden one, and why.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
 use policy::survivorship::{Survives, Survivorship};
@@ -154,9 +157,7 @@ impl<'m, 'r> Choice<'m, 'r> {
                     stated[0]
                 } else {
                     let words: Vec<String> = stated.iter().map(|(_, value)| same(*value)).collect();
-                    let times = |word: &String| words.iter().filter(|other| *other == word).count();
-                    let best = (0..stated.len()).max_by_key(|&i| (times(&words[i]), std::cmp::Reverse(i)))?;
-                    stated[best]
+                    stated[most_frequent(&words)?]
                 }
             }
         };
@@ -181,9 +182,19 @@ impl<'m, 'r> Choice<'m, 'r> {
     }
 }
 
+/// Where the word stands first that is said most often; of equally frequent ones the one that is said first.
+fn most_frequent(words: &[String]) -> Option<usize> {
+    let mut said: HashMap<&str, (usize, Reverse<usize>)> = HashMap::with_capacity(words.len());
+    for (at, word) in words.iter().enumerate() {
+        said.entry(word).or_insert((0, Reverse(at))).0 += 1;
+    }
+    said.into_values().max().map(|(_, Reverse(first))| first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn member(source: &str, position: i32, day: u32, name: &str, phone: &str) -> Member {
         Member {
@@ -210,6 +221,15 @@ mod tests {
         assert_eq!(golden.issues.last(), Some(&"names_disagree"));
         let phone = golden.provenance.iter().find(|p| p.field == "Customer.phone").unwrap();
         assert_eq!((phone.source.as_str(), phone.rule.as_str()), ("ecom", "newest"));
+    }
+
+    proptest! {
+        #[test]
+        fn counting_once_finds_what_comparing_all_with_all_finds(words in prop::collection::vec("[ab]{0,2}", 0..20)) {
+            let times = |word: &String| words.iter().filter(|other| *other == word).count();
+            let slow = (0..words.len()).max_by_key(|&i| (times(&words[i]), Reverse(i)));
+            prop_assert_eq!(most_frequent(&words), slow);
+        }
     }
 
     #[test]

@@ -4,13 +4,13 @@
 use chrono::{DateTime, Utc};
 use policy::Verb;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect};
-use std::collections::HashMap;
+use sea_orm::sea_query::{ExprTrait, SelectStatement, SimpleExpr};
+use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
+use std::collections::{HashMap, HashSet};
 
 use crate::customer::{self, Customer};
-use crate::record;
 use crate::store::Tenanted;
-use crate::{Change, Error, Scope, Session, merge};
+use crate::{Change, Error, Scope, Session, merge, record, setting, tenant};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -49,6 +49,8 @@ pub(crate) const OPEN: &str = "open";
 pub(crate) const LINKED: &str = "linked";
 /// Joined by a model that was learned anew since: stands until it was compared again.
 pub(crate) const STALE: &str = "stale";
+/// Two persons, said one who looked: never joined by probability, nor asked again.
+pub(crate) const DISMISSED: &str = "dismissed";
 
 /// Two customers that are near each other.
 pub struct Duplicate {
@@ -111,16 +113,58 @@ pub(crate) async fn joined(scope: &Scope, records: &[Uuid]) -> Result<Vec<(Uuid,
     Ok(pairs)
 }
 
-/// The duplicates queue, most probable first: pairs that wait and whose customers are still two.
+/// The joined pairs of which an end was written by these rows of an import.
+pub(crate) async fn joined_by(scope: &Scope, import: Uuid, behind: i32, through: i32) -> Result<Vec<Model>, Error> {
+    let rows = record::Column::ImportId.eq(import).and(record::Column::RowNumber.gt(behind)).and(record::Column::RowNumber.lte(through));
+    let (mut pairs, mut seen) = (Vec::new(), HashSet::new());
+    for column in [Column::RecordA, Column::RecordB] {
+        let written = ids(scope, rows.clone());
+        let found = scope.find::<Entity>().filter(Column::State.eq(LINKED)).filter(column.in_subquery(written)).all(scope.tx()).await?;
+        pairs.extend(found.into_iter().filter(|row| seen.insert(row.id)));
+    }
+    Ok(pairs)
+}
+
+fn ids(scope: &Scope, which: impl sea_orm::sea_query::IntoCondition) -> SelectStatement {
+    scope.find::<record::Entity>().filter(which.into_condition()).select_only().column(record::Column::Id).into_query()
+}
+
+/// Customers that a person keeps apart, the lesser key first.
+pub(crate) async fn apart(scope: &Scope) -> Result<HashSet<(Uuid, Uuid)>, Error> {
+    let rows = scope.rows(&format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{DISMISSED}' AND a.customer_id <> b.customer_id"), []).await?;
+    rows.into_iter().map(|row| Ok((row.try_get("", "one")?, row.try_get("", "other")?))).collect()
+}
+
+/// Pairs with the records of both ends.
+const WHOSE: &str = "match_pair AS p JOIN source_record AS a ON a.tenant_id = p.tenant_id AND a.id = p.record_a \
+    JOIN source_record AS b ON b.tenant_id = p.tenant_id AND b.id = p.record_b WHERE p.tenant_id = $1";
+
+/// The customers of both ends, the lesser key first.
+const COUPLE: &str = "CASE WHEN a.customer_id < b.customer_id THEN a.customer_id ELSE b.customer_id END AS one, \
+    CASE WHEN a.customer_id < b.customer_id THEN b.customer_id ELSE a.customer_id END AS other";
+
+/// How many couples of customers wait by a pair that was found after `since` (a key tells the time): open, probable enough for
+/// a person to look at, and still two customers.
+pub(crate) async fn waiting_since(scope: &Scope, since: Uuid) -> Result<u64, Error> {
+    let review = setting::thresholds_of(scope).await?.review;
+    let couples = format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{OPEN}' AND p.score >= $2 AND p.id > $3 AND a.customer_id <> b.customer_id");
+    let waiting = scope.number(&format!("SELECT COUNT(*) AS n FROM ({couples}) AS couple"), [review.into(), since.into()]).await?;
+    Ok(waiting.unsigned_abs())
+}
+
+/// The duplicates queue, most probable first: pairs that wait, probable enough for a person to look at, whose customers are
+/// still two; of each two customers the most probable.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not merge.
 pub async fn queue(session: &Session, limit: u64) -> Result<Vec<Duplicate>, Error> {
     session.permit(Verb::CustomerMerge)?;
     let scope = session.scope();
-    let (mut found, mut seen, mut offset) = (Vec::new(), std::collections::HashSet::new(), 0);
+    let review = setting::thresholds_of(scope).await?.review;
+    let (mut found, mut seen, mut offset) = (Vec::new(), HashSet::new(), 0);
     loop {
-        let select = scope.find::<Entity>().filter(Column::State.eq(OPEN)).order_by_desc(Column::Score).order_by_desc(Column::Id);
+        let waiting = scope.find::<Entity>().filter(Column::State.eq(OPEN)).filter(Column::Score.gte(review));
+        let select = waiting.order_by_desc(Column::Score).order_by_desc(Column::Id);
         let rows = select.offset(offset).limit(limit * 2).all(scope.tx()).await?;
         offset += limit * 2;
         if rows.is_empty() {
@@ -128,7 +172,7 @@ pub async fn queue(session: &Session, limit: u64) -> Result<Vec<Duplicate>, Erro
         }
         for duplicate in of_rows(session, rows).await? {
             let (one, other) = (duplicate.one.id(), duplicate.other.id());
-            if one != other && seen.insert((one.min(other), one.max(other))) {
+            if one != other && seen.insert((Ord::min(one, other), Ord::max(one, other))) {
                 found.push(duplicate);
             }
             if found.len() as u64 == limit {
@@ -138,13 +182,13 @@ pub async fn queue(session: &Session, limit: u64) -> Result<Vec<Duplicate>, Erro
     }
 }
 
-/// How many pairs wait.
+/// How many couples of customers wait in the queue.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not read import reports.
 pub async fn waiting(session: &Session) -> Result<u64, Error> {
     session.permit(Verb::ImportRead)?;
-    Ok(session.scope().find::<Entity>().filter(Column::State.eq(OPEN)).count(session.scope().tx()).await?)
+    waiting_since(session.scope(), Uuid::nil()).await
 }
 
 async fn of_rows(session: &Session, rows: Vec<Model>) -> Result<Vec<Duplicate>, Error> {
@@ -179,24 +223,41 @@ async fn of_rows(session: &Session, rows: Vec<Model>) -> Result<Vec<Duplicate>, 
 pub async fn decide(change: &Change, id: Uuid, decision: Decision, note: &str) -> Result<Vec<Customer>, Error> {
     change.permit(Verb::CustomerMerge)?;
     let scope = change.scope();
+    // Before the first write: learning holds the tenant and takes pairs away.
+    tenant::lock(scope).await?;
     let row = scope.find::<Entity>().filter(Column::Id.eq(id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
     if row.state != OPEN {
         return Err(Error::Invalid(format!("this pair is {} already", row.state)));
     }
     let pair = of_rows(change, vec![row]).await?.pop().ok_or(Error::NotFound)?;
-    let state = if decision == Decision::Merge { "merged" } else { "dismissed" };
+    let (one, other) = (pair.one.id(), pair.other.id());
+    if one == other && decision == Decision::Dismiss {
+        return Err(Error::Invalid("these are one customer by now; split it if they are two".to_owned()));
+    }
+    let state = if decision == Decision::Merge { "merged" } else { DISMISSED };
     let decided = vec![
         (Column::State, Expr::value(state)),
         (Column::DecidedBy, Expr::value(change.principal().subject())),
         (Column::DecidedAt, Expr::value(change.now())),
         (Column::Note, Expr::value(note)),
     ];
-    scope.update_where::<Entity>(Column::Id.eq(id), decided).await?;
+    let open = |which: SimpleExpr| which.and(Column::State.eq(OPEN));
+    if scope.update_where::<Entity>(open(Column::Id.eq(id)), decided.clone()).await? == 0 {
+        return Err(Error::Invalid("somebody has decided this pair meanwhile; look at the queue again".to_owned()));
+    }
     change.note("pair", id.to_string());
     change.note("decision", state);
     match decision {
-        Decision::Merge if pair.one.id() != pair.other.id() => Ok(vec![merge::merge(change, pair.one.id(), pair.other.id(), note).await?]),
+        Decision::Merge if one != other => Ok(vec![merge::merge(change, one, other, note).await?]),
         Decision::Merge => Ok(vec![pair.one]),
-        Decision::Dismiss => Ok(vec![pair.one, pair.other]),
+        Decision::Dismiss => {
+            // Other records of the two ask the same question.
+            let of = |customer: Uuid| ids(scope, record::Column::CustomerId.eq(customer));
+            for (a, b) in [(one, other), (other, one)] {
+                let between = Column::RecordA.in_subquery(of(a)).and(Column::RecordB.in_subquery(of(b)));
+                scope.update_where::<Entity>(open(between), decided.clone()).await?;
+            }
+            Ok(vec![pair.one, pair.other])
+        }
     }
 }

@@ -121,7 +121,10 @@ pub async fn remove(change: &Change, id: Uuid, field: Field) -> Result<Customer,
     derive(change, customer.id()).await
 }
 
+/// The customer, if the caller may write this field of it. Holds the tenant from here on: an import that holds it derives
+/// customers by their pins.
 async fn writable(change: &Change, id: Uuid, field: Field) -> Result<Customer, Error> {
+    crate::tenant::lock(change.scope()).await?;
     let customer = customer::get(change, id).await?.ok_or(Error::NotFound)?;
     if change.matrix().allows(field, Act::Write, change.principal().reach(&customer.whose())) {
         return Ok(customer);
@@ -131,7 +134,6 @@ async fn writable(change: &Change, id: Uuid, field: Field) -> Result<Customer, E
 }
 
 async fn derive(change: &Change, id: Uuid) -> Result<Customer, Error> {
-    crate::tenant::lock(change.scope()).await?;
     let mut run = link::Run::of(change.scope()).await?;
     let touched = Touched { customers: vec![id], ..Touched::default() };
     link::settle(change, &mut run, touched, Why { kind: "pinned", reason: "pinned" }).await?;

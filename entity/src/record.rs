@@ -224,6 +224,10 @@ pub struct Draft {
     pub remarks: Option<Remarks>,
     /// The row as it came.
     pub raw: Option<Raw>,
+    /// Of a row without an id: what its mapped cells say, by their meaning, wherever they stand.
+    pub content: Option<Raw>,
+    /// Filled cells that could not be read: field and cell.
+    pub unread: Vec<(&'static str, String)>,
     /// A company.
     pub company: Option<String>,
     /// An industry code.

@@ -83,7 +83,11 @@ fn extended(additions: &[Addition]) -> Result<Reference, Error> {
 /// [`Error::Denied`]; [`Error::Invalid`] names every entry that cannot be.
 pub async fn add(change: &Change, additions: &[Addition]) -> Result<(), Error> {
     change.permit(Verb::SourceManage)?;
-    extended(additions)?;
+    crate::tenant::lock(change.scope()).await?;
+    // With those that stay, behind the new ones: a fault of a new one is named by its place.
+    let given = |stored: &Addition| additions.iter().any(|new| new.kind == stored.kind && new.key == stored.key);
+    let stay = in_scope(change.scope()).await?.into_iter().filter(|stored| !given(stored));
+    extended(&additions.iter().cloned().chain(stay).collect::<Vec<_>>())?;
     let rows = additions.iter().map(|addition| table::ActiveModel {
         kind: Set(word(addition.kind)),
         word: Set(addition.key.clone()),
@@ -99,10 +103,18 @@ pub async fn add(change: &Change, additions: &[Addition]) -> Result<(), Error> {
 /// Takes a word away.
 ///
 /// # Errors
-/// [`Error::Denied`]; [`Error::NotFound`].
+/// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] when others need it.
 pub async fn remove(change: &Change, kind: ReferenceKind, key: &str) -> Result<(), Error> {
     change.permit(Verb::SourceManage)?;
     change.note("reference_removed", word(kind));
+    crate::tenant::lock(change.scope()).await?;
+    let mut stored = in_scope(change.scope()).await?;
+    let held = extended(&stored).is_ok();
+    stored.retain(|addition| addition.kind != kind || addition.key != key);
+    // What is broken already may be mended by taking words away.
+    if held && let Err(needed) = extended(&stored) {
+        return Err(Error::Invalid(format!("other words need this one; take them away first, as the list counts them without it: {needed}")));
+    }
     let named = Column::Kind.eq(word(kind)).and(Column::Word.eq(key));
     if change.scope().delete_where::<Entity>(named).await? == 0 { Err(Error::NotFound) } else { Ok(()) }
 }

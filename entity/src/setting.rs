@@ -98,7 +98,15 @@ pub async fn thresholds(session: &Session) -> Result<Thresholds, Error> {
     thresholds_of(session.scope()).await
 }
 
-/// Sets the thresholds; they hold for pairs that are found from now on.
+/// The tenant's survivorship rules.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn rules(session: &Session) -> Result<Survivorship, Error> {
+    survivorship(session.scope()).await
+}
+
+/// Sets the thresholds: that of the queue holds at once, that of linking for pairs that are found from now on.
 ///
 /// # Errors
 /// [`Error::Denied`]; [`Error::Invalid`] unless 0 < review ≤ link ≤ 1.

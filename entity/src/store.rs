@@ -130,7 +130,8 @@ impl Store {
     }
 
     /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
-    /// goes when it is dropped; on PostgreSQL the store itself, since a transaction that is not committed disturbs nobody.
+    /// goes when it is dropped; on PostgreSQL the store itself, in a transaction that is not committed. Whoever writes to the
+    /// tenant waits for its end, for it writes the rows that they would; whoever reads does not.
     pub(crate) async fn rehearsal(&self) -> Result<Rehearsal, Error> {
         if self.db.get_database_backend() == DbBackend::Postgres {
             return Ok(Rehearsal { store: self.clone(), copy: None });

@@ -112,8 +112,12 @@ pub(crate) async fn replace(scope: &Scope, rederived: &[Uuid], wanted: &[(Uuid, 
         let theirs = scope.among(tagged::Column::CustomerId, chunk.iter().copied());
         scope.delete_where::<tagged::Entity>(sea_orm::Condition::all().add(theirs).add(tagged::Column::TagId.in_subquery(of_category))).await?;
     }
-    let mut tags: HashMap<(String, String), Uuid> =
-        scope.find::<table::Entity>().all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)).collect();
+    let names: std::collections::BTreeSet<&str> = wanted.iter().map(|(_, _, name)| name.as_str()).collect();
+    let mut tags: HashMap<(String, String), Uuid> = HashMap::new();
+    for chunk in names.into_iter().collect::<Vec<_>>().chunks(5_000) {
+        let named = scope.find::<table::Entity>().filter(scope.among(table::Column::Name, chunk.iter().map(|name| (*name).to_owned())));
+        tags.extend(named.all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)));
+    }
     let mut new = Vec::new();
     for (_, category, name) in wanted {
         tags.entry((category.clone(), name.clone())).or_insert_with(|| {

@@ -7,6 +7,7 @@ mod governance;
 mod governors;
 mod intake;
 mod keys;
+mod linking;
 mod over_http;
 mod personas;
 mod proof;

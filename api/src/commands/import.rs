@@ -125,7 +125,7 @@ pub fn table(tenant: &str, report: &Report) -> String {
     if probable.records > 0 {
         let _ = writeln!(
             out,
-            "  compared in {:.1} s: {} records with those near them; {} pairs linked by probability, {} pairs wait in the duplicates queue",
+            "  compared in {:.1} s: {} records with those near them; {} pairs linked by probability, {} came into the duplicates queue",
             report.comparing, probable.records, probable.joined, probable.queued
         );
     }

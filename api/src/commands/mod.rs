@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod curate;
 pub mod demo;
 mod desk;
 mod import;
@@ -122,13 +123,37 @@ enum Command {
     /// Imports that ran or run: list, write rejects, pause, cancel, undo, review their quality.
     #[command(subcommand, after_help = "Examples:\n  panorama imports list --tenant acme\n  panorama imports rejects ID --tenant acme --out rejects.csv")]
     Imports(steward::Imports),
+    /// The duplicates queue: list it, merge or dismiss its pairs.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama duplicates list --tenant acme\n  panorama duplicates dismiss PAIR --tenant acme --note 'father and son'"
+    )]
+    Duplicates(curate::Duplicates),
+    /// Customers: merge, undo a merge, split, pin and unpin values.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama customers merge C20261121001 C20261121007 --tenant acme --reason 'one shop'\n  panorama customers pin C20261121001 Customer.status 流失客户 --tenant acme --reason 'called her'"
+    )]
+    Customers(curate::Customers),
+    /// Settings of intake: thresholds of linking, survivorship rules.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama settings thresholds --tenant acme --link 0.98 --review 0.6\n  panorama settings survivorship Customer.phone most-trusted --tenant acme"
+    )]
+    Settings(curate::Settings),
+    /// Sign an import off: draw a sample, compare it with the source, sign.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  panorama signoff draw IMPORT --tenant acme\n  panorama signoff judge SAMPLE RECORD right --tenant acme\n  panorama signoff sign SAMPLE --tenant acme"
+    )]
+    Signoff(curate::Sample),
     /// Mappings: what the columns of a source's files mean.
     #[command(
         subcommand,
         after_help = "Examples:\n  panorama mapping propose crm.xlsx --out crm.toml\n  panorama mapping set crm.toml --tenant acme --source crm"
     )]
     Mapping(steward::Mapping),
-    /// The policy: read, draft, review, test, approve, activate, explain.
+    /// Policies: show, draft, compare, test, approve and activate them; explain who sees what.
     #[command(
         subcommand,
         after_help = "Examples:\n  panorama policy show --tenant acme --out policy.csv\n  panorama policy draft policy.csv --tenant acme --reason 'support sees addresses'\n  panorama policy explain Customer.phone --tenant acme --user li"
@@ -206,6 +231,10 @@ async fn run(command: Command, config: Config) -> Result<(), Stop> {
         Command::Import(import) => import.run(&config).await,
         Command::Imports(imports) => imports.run(&config).await,
         Command::Mapping(mapping) => mapping.run(&config).await,
+        Command::Duplicates(duplicates) => duplicates.run(&config).await,
+        Command::Customers(customers) => customers.run(&config).await,
+        Command::Settings(settings) => settings.run(&config).await,
+        Command::Signoff(sample) => sample.run(&config).await,
         Command::Words(words) => words.run(&config).await,
         Command::Policy(policy) => policy.run(&config).await,
         Command::Person(person) => person.run(&config).await,

@@ -343,6 +343,7 @@ fn suggestion(reason: &str) -> &'static str {
     match reason {
         "invalid_phone" => "写上完整的11位手机号，或留空 / write the whole number of 11 digits, or leave the cell empty",
         "mostly_empty" => "补全这一行，或删除 / complete the row, or delete it",
+        "too_long" => "缩短编号或标签 / shorten the id or tag",
         "not_a_record" => "不是客户数据，删除这一行 / not a customer; delete the row",
         _ => "",
     }

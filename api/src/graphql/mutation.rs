@@ -222,7 +222,7 @@ impl Mutation {
     }
 
     /// From which probability on a pair is linked (1: never; null: from 0.95 on where the sources say what is compared, else
-    /// never), and from which it is queued; for pairs that are found from now on.
+    /// never), for pairs that are found from now on; and from which it is queued, at once.
     async fn set_thresholds(&self, ctx: &Context<'_>, link: Option<f64>, review: f64) -> Result<Payload<bool>> {
         payload(ctx, setting::set_thresholds(change(ctx), setting::Thresholds { link, review }).await.map(|()| true))
     }

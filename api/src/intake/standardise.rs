@@ -1,6 +1,6 @@
 //! Rows to drafts: every cell through its cleaning rule, every row judged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use entity::import::{Reject, Tally};
 use entity::record::{Detail, Draft};
@@ -58,10 +58,21 @@ impl Place {
 }
 
 fn raw(cells: &[String]) -> Raw {
-    let json = serde_json::to_string(cells).unwrap_or_default();
-    // A JSON array is never an empty text, which is all that Raw refuses.
-    Raw::parse(&json).unwrap_or_else(|_| unreachable!("a JSON array is not empty"))
+    kept(&serde_json::to_string(cells).unwrap_or_default())
 }
+
+fn kept(json: &str) -> Raw {
+    // JSON is never an empty text, which is all that Raw refuses.
+    Raw::parse(json).unwrap_or_else(|_| unreachable!("JSON is not empty"))
+}
+
+/// The tags of a cell.
+fn words(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split([';', '、', ',', '|']).map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// The most bytes of an id or a tag: an index entry of PostgreSQL holds 2.7 kB at most.
+const LONGEST: usize = 500;
 
 impl Standard {
     /// Standardises a batch.
@@ -144,15 +155,21 @@ impl Standard {
             let detail = format!("{filled} of {} mapped fields are filled; complete the row at its source", columns.mapped.len());
             return Err(Box::new(place.reject("mostly_empty", detail, cells)));
         }
+        if let Some(header) = self.too_long(cells) {
+            let detail = format!("the column '{header}' holds an id or a tag of more than {LONGEST} bytes; shorten it at its source");
+            return Err(Box::new(place.reject("too_long", detail, cells)));
+        }
         let cell = |target: Target| columns.cell(cells, target);
         let text = |target: Target| Some(fold(cell(target)).into_owned()).filter(|text| !text.is_empty());
-        let mut seen = Seen { tally, filled: Vec::new(), rules: Vec::new() };
+        let mut seen = Seen { tally, filled: Vec::new(), unread: Vec::new(), rules: Vec::new() };
+        let external_id = self.external_id(cells);
         let mut draft = Draft {
             row_number: place.row_number,
             line: place.line,
             raw: Some(raw(cells)),
+            content: external_id.is_none().then(|| self.content(cells)),
             number: text(Target::ExternalId),
-            external_id: self.external_id(cells),
+            external_id,
             ..Draft::default()
         };
         let telephone = phone::cell(cell(Target::Phone), &self.reference);
@@ -165,6 +182,9 @@ impl Standard {
             phone::Cell::Placeholder => draft.flags.push("placeholder_phone"),
             phone::Cell::Empty => {}
             phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), cells))),
+        }
+        if !draft.flags.is_empty() {
+            seen.unread.push(Target::Phone);
         }
         for (target, places) in columns.targets() {
             if places.iter().any(is_filled) {
@@ -194,14 +214,15 @@ impl Standard {
         for (target, category) in [(Target::Level, "会员等级"), (Target::Place, "门店")] {
             draft.tags.extend(text(target).map(|name| (category, name)));
         }
-        let words = text(Target::Tags).unwrap_or_default();
-        draft.tags.extend(words.split([';', '、', ',', '|']).map(str::trim).filter(|word| !word.is_empty()).map(|word| ("标签", word.to_owned())));
+        draft.tags.extend(words(&text(Target::Tags).unwrap_or_default()).map(|word| ("标签", word.to_owned())));
         draft.detail = self.detail(cells, &draft);
         draft.traits = columns
             .traits
             .iter()
             .filter_map(|(at, name)| Some((name.clone(), fold(cells.get(*at)?).into_owned())).filter(|(_, value)| !value.is_empty()))
             .collect();
+        let joined = |target: &Target| columns.cells(cells, *target).map(fold).collect::<Vec<_>>().join(" ");
+        draft.unread = seen.unread.iter().map(|target| (target.word(), joined(target))).collect();
         draft.rules = seen.finish();
         Ok(draft)
     }
@@ -220,6 +241,41 @@ impl Standard {
         }
         let hash: [u8; 32] = sha2::Sha256::digest(items.as_bytes()).into();
         Some(format!("{id}/{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3]))
+    }
+
+    /// What the mapped cells say, by their meaning: the same wherever the columns stand and whatever else there is. Dates and
+    /// amounts as they are read, for a sheet writes them in its own way.
+    fn content(&self, cells: &[String]) -> Raw {
+        let said = |target: Target, cell: &str| match target {
+            Target::FirstFollowUp | Target::OccurredAt | Target::UpdatedAt | Target::ExhibitionDate => {
+                clean::date::instant(cell).value.map(|instant| instant.to_rfc3339())
+            }
+            Target::Amount => clean::amount::fen(cell).value.map(|fen| fen.to_string()),
+            _ => None,
+        };
+        let plain = |cell: &str| fold(cell).split_whitespace().collect::<String>();
+        let mut content: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (target, places) in self.columns.targets() {
+            let mine = places.iter().filter_map(|at| cells.get(*at)).filter(|cell| !fold(cell).is_empty());
+            content.entry(target.word()).or_default().extend(mine.map(|cell| said(target, cell).unwrap_or_else(|| plain(cell))));
+        }
+        for (at, attribute) in &self.columns.traits {
+            content.entry(attribute).or_default().extend(cells.get(*at).map(|cell| plain(cell)));
+        }
+        content.retain(|_, said| said.iter().any(|cell| !cell.is_empty()));
+        kept(&serde_json::to_string(&content).unwrap_or_default())
+    }
+
+    /// The header of a column whose cell is too long for an index.
+    fn too_long(&self, cells: &[String]) -> Option<&str> {
+        let named = self.columns.targets().filter(|(target, _)| matches!(target, Target::ExternalId | Target::Level | Target::Place | Target::Tags));
+        let long = |cell: &String, target: Target| {
+            let folded = fold(cell);
+            if target == Target::Tags { words(&folded).any(|word| word.len() > LONGEST) } else { folded.len() > LONGEST }
+        };
+        let mut places = named.flat_map(|(target, places)| places.iter().map(move |at| (target, *at)));
+        let (_, at) = places.find(|(target, at)| cells.get(*at).is_some_and(|cell| long(cell, *target)))?;
+        self.header.get(at).map(String::as_str)
     }
 
     fn name(&self, cells: &[String], draft: &mut Draft, seen: &mut Seen<'_>) {
@@ -270,6 +326,7 @@ impl Standard {
 struct Seen<'t> {
     tally: &'t mut Tally,
     filled: Vec<Target>,
+    unread: Vec<Target>,
     rules: Vec<(&'static str, Vec<&'static str>)>,
 }
 
@@ -283,6 +340,7 @@ impl Seen<'_> {
     fn known<T>(&mut self, target: Target, value: Option<T>) -> Option<T> {
         if value.is_none() && self.filled.contains(&target) {
             *self.tally.warnings.entry(target.word().to_owned()).or_default() += 1;
+            self.unread.push(target);
         }
         value
     }

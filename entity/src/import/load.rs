@@ -143,7 +143,11 @@ impl Load {
         let mut met = met(scope, import, &known).await?;
         let mut load = Self { fresh: Vec::with_capacity(batch.rows.len()), fates: batch.rejects };
         let mut places: HashMap<String, usize> = HashMap::new();
-        for row in batch.rows {
+        for mut row in batch.rows {
+            if row.is_line() {
+                let line = load.line(&row, &places, &known, |old| old.import_id == import.id || met.contains(&old.id));
+                row.call(line);
+            }
             let (number, line) = (row.draft.row_number, row.draft.line);
             if let Some(&at) = places.get(&row.external_id) {
                 let earlier = &mut load.fresh[at];
@@ -182,6 +186,23 @@ impl Load {
             }
         }
         Ok(load)
+    }
+
+    /// Which of the lines that its order has of one item a row is: the one that is equal; else the first that this file has not
+    /// met, which it changes; else a new one.
+    fn line(&self, row: &Row, places: &HashMap<String, usize>, known: &HashMap<String, Known>, is_met: impl Fn(&Known) -> bool) -> String {
+        let (mut n, mut free) = (1, None);
+        loop {
+            let name = nth(&row.external_id, n);
+            match (places.get(&name), known.get(&name)) {
+                (Some(&at), _) if self.fresh[at].row.digest == row.digest => return name,
+                (None, Some(old)) if old.digest == row.digest => return name,
+                (None, Some(old)) if free.is_none() && !is_met(old) => free = Some(name),
+                (None, None) => return free.unwrap_or(name),
+                _ => {}
+            }
+            n += 1;
+        }
     }
 
     /// Records that are about to be written anew: what they were is kept for undoing, what they told of goes.
@@ -239,6 +260,11 @@ impl Load {
     }
 }
 
+/// The name of the nth line that an order has of one item.
+fn nth(line: &str, n: usize) -> String {
+    if n == 1 { line.to_owned() } else { format!("{line}#{n}") }
+}
+
 async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<String, Known>, Error> {
     let mut known = HashMap::new();
     let columns = [
@@ -254,11 +280,28 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
         Column::EmailIndex,
         Column::PersonIndex,
     ];
-    for chunk in rows.chunks(5_000) {
-        let ids = chunk.iter().map(|row| row.external_id.clone());
-        let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(scope.among(Column::ExternalId, ids));
-        let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
-        known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
+    let mut names: Vec<String> = rows.iter().flat_map(|row| [Some(row.external_id.clone()), row.former.clone()]).flatten().collect();
+    let mut lines: HashSet<&str> = rows.iter().filter(|row| row.is_line()).map(|row| row.external_id.as_str()).collect();
+    let mut n = 1;
+    while !names.is_empty() {
+        for chunk in names.chunks(5_000) {
+            let named = scope.among(Column::ExternalId, chunk.iter().cloned());
+            let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(named);
+            let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
+            known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
+        }
+        // An order that has one such line may have another.
+        lines.retain(|line| known.contains_key(&nth(line, n)));
+        n += 1;
+        names = lines.iter().map(|line| nth(line, n)).collect();
+    }
+    for row in rows {
+        if let Some(former) = &row.former
+            && !known.contains_key(&row.external_id)
+            && let Some(old) = known.remove(former)
+        {
+            known.insert(row.external_id.clone(), old);
+        }
     }
     Ok(known)
 }

@@ -163,7 +163,7 @@ pub struct Reject {
     pub row_number: i32,
     /// Line of the file.
     pub line: i32,
-    /// `invalid_phone`, `mostly_empty` or `not_a_record`.
+    /// `invalid_phone`, `mostly_empty`, `not_a_record` or `too_long`.
     pub reason: &'static str,
     /// In words; never the value.
     pub detail: String,

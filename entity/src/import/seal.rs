@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::field::kinds::Traits;
+use policy::field::kinds::{Raw, Traits};
 use policy::{Pii, link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -39,6 +39,8 @@ pub(super) struct Row {
     pub draft: Draft,
     pub id: Uuid,
     pub external_id: String,
+    /// What a row without an id was called when its cells counted as they stood.
+    pub former: Option<String>,
     pub digest: Vec<u8>,
     pub record: table::ActiveModel,
     pub told: Told,
@@ -68,7 +70,7 @@ impl Import {
     pub(super) fn row(&self, draft: Draft, id: Uuid) -> Result<Row, Error> {
         let keys = &*self.keys();
         let indexer = keys.indexer()?;
-        let (external_id, digest) = self.identity(&draft)?;
+        let ((external_id, former), digest) = (self.names(&draft)?, self.digest(&draft)?);
         let (key, wrapped, epoch) = keys.new_record(Model::TABLE, id)?;
         let found = found::Record::of(&indexer, draft.name.as_ref(), draft.company.as_deref(), draft.phone.as_ref(), draft.email.as_ref())?;
         let traits = (!draft.traits.is_empty()).then(|| Traits::parse(&json!(draft.traits).to_string()).ok()).flatten();
@@ -115,22 +117,42 @@ impl Import {
             ..Default::default()
         };
         let told = told(keys, id, &draft)?;
-        Ok(Row { draft, id, external_id, digest, record, told })
+        Ok(Row { draft, id, external_id, former, digest, record, told })
     }
 
-    /// What the source calls a row, and the keyed digest of its content as this version of the mapping reads it.
-    fn identity(&self, draft: &Draft) -> Result<(String, Vec<u8>), Error> {
-        let raw = draft.raw.as_ref().map_or("", Pii::expose);
-        let digest = self.keys().digest("row", format!("{}\n{}\n{raw}", self.source.name, self.source.mapping_version).as_bytes())?.to_vec();
-        let external_id = match &draft.external_id {
-            Some(id) => id.clone(),
-            None => format!("{UNNAMED}{}", crate::vault::hex(&self.keys().digest("content", raw.as_bytes())?).as_str()),
+    /// What the source calls a row, else a keyed hash of what its mapped cells say; and what it was called formerly.
+    fn names(&self, draft: &Draft) -> Result<(String, Option<String>), Error> {
+        if let Some(id) = &draft.external_id {
+            return Ok((id.clone(), None));
+        }
+        let hash = |content: Option<&Raw>| -> Result<String, Error> {
+            let digest = self.keys().digest("content", content.map_or("", Pii::expose).as_bytes())?;
+            Ok(format!("{UNNAMED}{}", crate::vault::hex(&digest).as_str()))
         };
-        Ok((external_id, digest))
+        Ok((hash(draft.content.as_ref())?, Some(hash(draft.raw.as_ref())?)))
+    }
+
+    /// The keyed digest of what a row says, as this version of the mapping and the words of today read it. Where its columns
+    /// stand, what is not mapped, and how a cell is written do not matter.
+    fn digest(&self, draft: &Draft) -> Result<Vec<u8>, Error> {
+        let (words, at, by, mark) = match &draft.detail {
+            Detail::Nothing => ([None; 3], None, None, None),
+            Detail::FollowUp { at, by, summary } => ([summary.as_ref().map(Pii::expose), None, None], Some(at), *by, None),
+            Detail::Order { items, state } => ([items.as_deref(), state.as_deref(), None], None, None, None),
+            Detail::Ticket { topic, body, state, satisfaction } => {
+                ([topic.as_deref(), body.as_ref().map(Pii::expose), state.as_deref()], None, None, *satisfaction)
+            }
+        };
+        let told = (&draft.number, draft.amount_fen, draft.occurred_at, draft.source_updated_at, words, at, by, mark);
+        self.keyed("row", &(self.source.mapping_version, self.says(draft), told, &draft.flags, &draft.unread))
     }
 
     /// A keyed digest of all that linking and survivorship look at but the time: records that are alike say the same.
     fn likeness(&self, draft: &Draft) -> Result<Vec<u8>, Error> {
+        self.keyed("likeness", &self.says(draft))
+    }
+
+    fn says<'d>(&'d self, draft: &'d Draft) -> impl serde::Serialize + use<'d> {
         let personal = [
             draft.name.as_ref().map(Pii::expose),
             draft.family_name.as_ref().map(Pii::expose),
@@ -141,8 +163,12 @@ impl Import {
             draft.remarks.as_ref().map(Pii::expose),
         ];
         let open = (&draft.company, &draft.industry, draft.channel, draft.first_follow_up, draft.status, draft.owner, &draft.tags, &draft.traits);
-        let said = serde_json::to_string(&(&self.source.name, personal, open)).map_err(|error| Error::Invalid(error.to_string()))?;
-        Ok(self.keys().digest("likeness", zeroize::Zeroizing::new(said).as_bytes())?.to_vec())
+        (&self.source.name, personal, open)
+    }
+
+    fn keyed(&self, place: &str, said: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+        let said = zeroize::Zeroizing::new(serde_json::to_string(said).map_err(|error| Error::Invalid(error.to_string()))?);
+        Ok(self.keys().digest(place, said.as_bytes())?.to_vec())
     }
 
     fn reject(&self, reject: Reject) -> Result<row::ActiveModel, Error> {
@@ -176,6 +202,18 @@ impl Import {
 }
 
 impl Row {
+    /// Whether it is a line of an order that has a number and may have several lines.
+    pub fn is_line(&self) -> bool {
+        self.draft.external_id.is_some() && matches!(self.draft.detail, Detail::Order { items: Some(_), .. })
+    }
+
+    /// Gives it another name.
+    pub fn call(&mut self, name: String) {
+        self.draft.external_id = Some(name.clone());
+        self.record.external_id = Set(name.clone());
+        self.external_id = name;
+    }
+
     /// As linking and survivorship look at it.
     pub fn member(&mut self, source: &crate::source::Source, customer: Option<Uuid>, held: Option<Uuid>) -> Member {
         let draft = std::mem::take(&mut self.draft);

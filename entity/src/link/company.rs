@@ -13,12 +13,12 @@ use crate::record::{Column, Entity};
 use crate::{Error, Scope};
 
 /// How often each industry was said of each company.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Companies(HashMap<Key, BTreeMap<String, i64>>);
 
 impl Companies {
-    /// What stored records say, but for those that are about to be written anew.
-    pub async fn stored(scope: &Scope, companies: &HashSet<Key>, rewritten: &HashSet<Uuid>) -> Result<Self, Error> {
+    /// What stored records say. The database counts, for of a large company there are very many.
+    pub async fn stored(scope: &Scope, companies: &HashSet<Key>) -> Result<Self, Error> {
         let mut said = Self::default();
         let companies: Vec<&Key> = companies.iter().collect();
         for chunk in companies.chunks(5_000) {
@@ -27,22 +27,44 @@ impl Companies {
                 .filter(scope.among(Column::CompanyIndex, chunk.iter().map(|key| key.to_vec())))
                 .filter(Column::Industry.is_not_null())
                 .select_only()
-                .columns([Column::Id, Column::CompanyIndex, Column::Industry]);
-            for (id, company, industry) in select.into_tuple::<(Uuid, Vec<u8>, String)>().all(scope.tx()).await? {
-                if let (false, Ok(company)) = (rewritten.contains(&id), Key::try_from(company)) {
-                    said.hear(company, &industry);
-                }
+                .columns([Column::CompanyIndex, Column::Industry])
+                .column_as(Column::Industry.count(), "times")
+                .group_by(Column::CompanyIndex)
+                .group_by(Column::Industry);
+            for (company, industry, times) in select.into_tuple::<(Vec<u8>, String, i64)>().all(scope.tx()).await? {
+                said.hear(company, &industry, times);
             }
         }
         Ok(said)
     }
 
-    fn hear(&mut self, company: Key, industry: &str) {
+    /// Without what these say as they are stored: they are about to be written anew.
+    pub async fn without(mut self, scope: &Scope, rewritten: &HashSet<Uuid>) -> Result<Self, Error> {
+        let rewritten: Vec<Uuid> = rewritten.iter().copied().collect();
+        for chunk in rewritten.chunks(5_000) {
+            let select = scope
+                .find::<Entity>()
+                .filter(scope.among(Column::Id, chunk.iter().copied()))
+                .filter(Column::CompanyIndex.is_not_null())
+                .filter(Column::Industry.is_not_null())
+                .select_only()
+                .columns([Column::CompanyIndex, Column::Industry]);
+            for (company, industry) in select.into_tuple::<(Vec<u8>, String)>().all(scope.tx()).await? {
+                if Key::try_from(company.as_slice()).is_ok_and(|company| self.0.contains_key(&company)) {
+                    self.hear(company, &industry, -1);
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    fn hear(&mut self, company: impl TryInto<Key>, industry: &str, times: i64) {
+        let Ok(company) = company.try_into() else { return };
         let said = self.0.entry(company).or_default();
         match said.get_mut(industry) {
-            Some(times) => *times += 1,
+            Some(before) => *before += times,
             None => {
-                said.insert(industry.to_owned(), 1);
+                said.insert(industry.to_owned(), times);
             }
         }
     }
@@ -51,14 +73,14 @@ impl Companies {
     pub fn hear_all<'m>(&mut self, members: impl Iterator<Item = &'m Member>) {
         for member in members {
             if let (Some(company), Some(industry)) = (member.company_key, &member.industry) {
-                self.hear(company, industry);
+                self.hear(company, industry, 1);
             }
         }
     }
 
     /// What is said most often; of equals the last in the order of codes.
     pub fn industry(&self, company: Key) -> Option<&str> {
-        self.0.get(&company)?.iter().max_by_key(|(_, times)| **times).map(|(industry, _)| industry.as_str())
+        self.0.get(&company)?.iter().filter(|(_, times)| **times > 0).max_by_key(|(_, times)| **times).map(|(industry, _)| industry.as_str())
     }
 }
 

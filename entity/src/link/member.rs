@@ -5,6 +5,7 @@ use futures_util::TryStreamExt;
 use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks, Traits};
 use policy::{Pii, link};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryOrder, QuerySelect, QueryTrait, Select, StreamTrait};
 use std::collections::HashMap;
 
@@ -187,6 +188,27 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// Phones and addresses that more than so many records share.
+    pub async fn crowded(&self, keys: &[Shared], many: i64) -> Result<Vec<Shared>, Error> {
+        let mut found = Vec::new();
+        for ((column, shared), chunk) in by_column(keys).into_iter().filter(|((column, _), _)| !matches!(column, Column::PersonIndex)) {
+            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().column(column).group_by(column);
+            let crowded: Vec<Vec<u8>> = select.having(ExprTrait::gt(column.count(), many)).into_tuple().all(self.scope.tx()).await?;
+            found.extend(crowded.into_iter().filter_map(|key| link::Key::try_from(key).ok()).map(shared));
+        }
+        Ok(found)
+    }
+
+    /// Some of the records that share a key: those of the least digests, which is as good as chance.
+    pub async fn some(&self, key: Shared, limit: u64) -> Result<Vec<Uuid>, Error> {
+        let mut found = Vec::new();
+        for ((column, _), chunk) in by_column(&[key]) {
+            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).order_by_asc(Column::Digest).limit(limit);
+            found.extend(select.select_only().column(Column::Id).into_tuple::<Uuid>().all(self.scope.tx()).await?);
+        }
+        Ok(found)
+    }
+
     /// Those of these customers.
     pub async fn of(&self, customers: &[Uuid]) -> Result<Vec<Member>, Error> {
         self.by(Column::CustomerId, customers).await
@@ -197,8 +219,8 @@ impl Reader<'_> {
         self.by(Column::Id, records).await
     }
 
-    /// Those of an import behind a row, in order; of a customer's records that say the same the first.
-    pub async fn behind(&self, import: Uuid, row: i32, limit: u64) -> Result<Vec<(i32, Member)>, Error> {
+    /// Which are those of an import behind a row, in order; of a customer's records that say the same the first.
+    pub async fn behind(&self, import: Uuid, row: i32, limit: u64) -> Result<Vec<(Uuid, i32)>, Error> {
         // The coalesced id keeps SQLite from walking along all ids.
         let first = Expr::cust(
             "NOT EXISTS (SELECT 1 FROM source_record AS earlier WHERE earlier.tenant_id = source_record.tenant_id AND earlier.customer_id = source_record.customer_id \
@@ -206,9 +228,7 @@ impl Reader<'_> {
         );
         let select = self.scope.find::<Entity>().filter(Column::ImportId.eq(import)).filter(Column::RowNumber.gt(row)).filter(first);
         let select = select.order_by_asc(Column::RowNumber).limit(limit).select_only().columns([Column::Id, Column::RowNumber]);
-        let rows: HashMap<Uuid, i32> = select.into_tuple::<(Uuid, i32)>().all(self.scope.tx()).await?.into_iter().collect();
-        let ids: Vec<Uuid> = rows.keys().copied().collect();
-        Ok(self.these(&ids).await?.into_iter().filter_map(|member| Some((*rows.get(&member.id)?, member))).collect())
+        Ok(select.into_tuple().all(self.scope.tx()).await?)
     }
 
     /// A sample that does not depend on the order in which records came: those of the least digests.

@@ -9,9 +9,11 @@
 mod alike;
 pub(crate) mod blocking;
 mod company;
+mod joined;
 pub(crate) mod member;
 pub(crate) mod number;
 pub mod probable;
+mod scored;
 mod write;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -52,6 +54,8 @@ pub struct Run {
     pub(crate) survivorship: policy::survivorship::Survivorship,
     /// Keys that so many names share that they never link again.
     spent: HashSet<Key>,
+    /// Crowded keys of which a sample was looked at.
+    sampled: HashSet<Shared>,
     /// Whether a person or the second pass has joined records of this tenant.
     joined: bool,
     /// Whether values are pinned by hand.
@@ -67,6 +71,7 @@ impl Run {
             people: people::everybody(scope).await?,
             survivorship: crate::setting::survivorship(scope).await?,
             spent: HashSet::new(),
+            sampled: HashSet::new(),
             joined: pair::any_joined(scope).await?,
             pinned: pin::any(scope).await?,
             erased: crate::erasure::any(scope).await?,
@@ -74,10 +79,32 @@ impl Run {
     }
 }
 
+/// More records than this make a key crowded.
+const CROWD: i64 = 1_000;
+/// How many of them are looked at, to find out whether their names disagree.
+const TELLING: u64 = 300;
+
 impl Run {
     /// Whether a key joins nobody any more.
     fn is_spent(&self, shared: &Shared) -> bool {
         matches!(shared, Shared::Phone(key) | Shared::Email(key) if self.spent.contains(key))
+    }
+
+    fn reader<'r>(&'r self, change: &'r Change) -> Reader<'r> {
+        Reader { scope: change.scope(), keys: change.keyring(), sources: &self.sources }
+    }
+
+    /// Finds out which keys are spent, before all that shares them is loaded: of a switchboard's records a few tell.
+    async fn spend(&mut self, change: &Change, keys: &[Shared]) -> Result<(), Error> {
+        for key in self.reader(change).crowded(keys, CROWD).await? {
+            if !self.is_spent(&key) && self.sampled.insert(key) {
+                let reader = self.reader(change);
+                let some = reader.these(&reader.some(key, TELLING).await?).await?;
+                let spent = link::cluster(&some.into_iter().map(|member| member.link).collect::<Vec<_>>(), &[]).spent;
+                self.spent.extend(spent);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -155,18 +182,17 @@ struct Around<'c> {
 }
 
 impl<'c> Around<'c> {
-    async fn of(change: &'c Change, run: &Run, touched: Touched) -> Result<Self, Error> {
+    async fn of(change: &'c Change, run: &mut Run, touched: Touched) -> Result<Self, Error> {
         let mut fresh: HashSet<Uuid> = touched.fresh.iter().map(|member| member.id).collect();
         let changed = industries(change.scope(), &touched, &fresh).await?;
         let mut refresh: HashSet<Uuid> = touched.customers.iter().copied().collect();
         refresh.extend(company::without_industry(change.scope(), &changed).await?);
         let mut affected: HashSet<Uuid> = refresh.clone();
         affected.extend(touched.fresh.iter().filter_map(|member| member.customer));
-        let reader = Reader { scope: change.scope(), keys: change.keyring(), sources: &run.sources };
-        let mut asked: HashSet<Shared> = HashSet::new();
-        let all = touched.keys.iter().copied().chain(touched.fresh.iter().flat_map(Member::keys));
-        let keys: Vec<Shared> = all.filter(|key| !run.is_spent(key) && asked.insert(*key)).collect();
-        let near = reader.sharing(&keys).await?;
+        let mut asked: HashSet<Shared> = touched.keys.iter().copied().chain(touched.fresh.iter().flat_map(Member::keys)).collect();
+        run.spend(change, &asked.iter().copied().collect::<Vec<_>>()).await?;
+        asked.retain(|key| !run.is_spent(key));
+        let near = run.reader(change).sharing(&asked.iter().copied().collect::<Vec<_>>()).await?;
         let alike = if run.joined || run.pinned { HashMap::new() } else { alike::find(change.scope(), &touched, &near, &mut affected, run).await? };
         fresh.retain(|id| !alike.contains_key(id));
         let members = touched.fresh.into_iter().filter(|member| !alike.contains_key(&member.id)).map(|member| (member.id, member)).collect();
@@ -174,14 +200,12 @@ impl<'c> Around<'c> {
         Ok(around)
     }
 
-    fn reader<'r>(&'r self, run: &'r Run) -> Reader<'r> {
-        Reader { scope: self.change.scope(), keys: self.change.keyring(), sources: &run.sources }
-    }
-
     /// Which records share keys that were not asked about yet.
-    async fn ask(&mut self, run: &Run, keys: impl IntoIterator<Item = Shared>) -> Result<Vec<Uuid>, Error> {
-        let keys: Vec<Shared> = keys.into_iter().filter(|key| !run.is_spent(key) && self.asked.insert(*key)).collect();
-        self.reader(run).holding(&keys).await
+    async fn ask(&mut self, run: &mut Run, keys: impl IntoIterator<Item = Shared>) -> Result<Vec<Uuid>, Error> {
+        let mut keys: Vec<Shared> = keys.into_iter().filter(|key| !run.is_spent(key) && self.asked.insert(*key)).collect();
+        run.spend(self.change, &keys).await?;
+        keys.retain(|key| !run.is_spent(key));
+        run.reader(self.change).holding(&keys).await
     }
 
     fn take_up(&mut self, found: Vec<Member>) {
@@ -191,15 +215,15 @@ impl<'c> Around<'c> {
     }
 
     /// Takes up all that could matter, and clusters it.
-    async fn gather(&mut self, run: &Run) -> Result<(Vec<Vec<usize>>, HashSet<Key>), Error> {
+    async fn gather(&mut self, run: &mut Run) -> Result<(Vec<Vec<usize>>, HashSet<Key>), Error> {
         loop {
             let missing: Vec<Uuid> = self.affected.difference(&self.loaded).copied().collect();
             self.loaded.extend(&missing);
-            let found = self.reader(run).of(&missing).await?;
+            let found = run.reader(self.change).of(&missing).await?;
             self.take_up(found);
             let keys: Vec<Shared> = self.core().flat_map(Member::keys).collect();
             let rim: Vec<Uuid> = self.ask(run, keys).await?.into_iter().filter(|id| !self.members.contains_key(id)).collect();
-            let found = self.reader(run).these(&rim).await?;
+            let found = run.reader(self.change).these(&rim).await?;
             self.take_up(found);
             let sure = if run.joined { self.sure(run).await? } else { Vec::new() };
             let (clusters, spent) = self.cluster(run, &sure);
@@ -239,7 +263,7 @@ impl<'c> Around<'c> {
             let pairs = pair::joined(self.change.scope(), &core).await?;
             let ends: HashSet<Uuid> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
             let absent: Vec<Uuid> = ends.into_iter().filter(|id| !self.members.contains_key(id)).collect();
-            let found = self.reader(run).these(&absent).await?;
+            let found = run.reader(self.change).these(&absent).await?;
             self.take_up(found);
             sure.extend(pairs);
         }
@@ -266,8 +290,8 @@ impl<'c> Around<'c> {
 /// Companies of which another industry is said most often than before.
 async fn industries(scope: &Scope, touched: &Touched, fresh: &HashSet<Uuid>) -> Result<Vec<(Key, Option<String>)>, Error> {
     let told: HashSet<Key> = touched.fresh.iter().filter(|member| member.industry.is_some()).filter_map(|member| member.company_key).collect();
-    let before = company::Companies::stored(scope, &told, &HashSet::new()).await?;
-    let mut after = company::Companies::stored(scope, &told, fresh).await?;
+    let before = company::Companies::stored(scope, &told).await?;
+    let mut after = before.clone().without(scope, fresh).await?;
     after.hear_all(touched.fresh.iter());
     let said = |companies: &company::Companies, key: Key| companies.industry(key).map(str::to_owned);
     let mut changed: Vec<(Key, Option<String>)> =

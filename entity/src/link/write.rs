@@ -156,7 +156,7 @@ const OVERWRITTEN: [Column; 31] = [
 async fn companies(scope: &Scope, held: &Held<'_>) -> Result<Companies, Error> {
     let silent = |cluster: &&Vec<usize>| cluster.iter().all(|&i| held.members[i].industry.is_none());
     let asked: HashSet<_> = held.clusters.iter().filter(silent).flatten().filter_map(|&i| held.members[i].company_key).collect();
-    let mut companies = Companies::stored(scope, &asked, held.fresh).await?;
+    let mut companies = Companies::stored(scope, &asked).await?.without(scope, held.fresh).await?;
     companies.hear_all(held.members.iter().filter(|member| held.fresh.contains(&member.id)));
     Ok(companies)
 }

@@ -2,7 +2,8 @@
 //!
 //! Pairs at or above the threshold are closed transitively. One wrong link can thereby chain two large entities; then few
 //! of the pairs in the cluster are likely matches, so such a cluster is cut by raising the bar within it until most pairs
-//! of each part are. Nothing depends on the order of the links.
+//! of each part are. So is one that would bring together what a person keeps apart, until it does not. Nothing depends on the
+//! order of the links.
 
 use std::collections::BTreeMap;
 
@@ -36,15 +37,16 @@ struct Component {
 
 /// For each of `count` records the position of its cluster's first record.
 ///
-/// `links` has all pairs that were scored, each once, for those below the threshold tell where a cluster is doubtful.
+/// `links` has all pairs that were scored, each once, for those below the threshold tell where a cluster is doubtful. The
+/// two of a pair in `apart` never come together.
 #[must_use]
-pub fn clusters(count: usize, links: &[Link], threshold: f64) -> Vec<usize> {
+pub fn clusters(count: usize, links: &[Link], threshold: f64, apart: &[(usize, usize)]) -> Vec<usize> {
     let joins = |link: &Link, bar: f64| link.probability >= threshold && link.weight >= bar;
     let mut firsts: Vec<usize> = (0..count).collect();
     let within: Vec<Link> = links.iter().filter(|link| link.a.max(link.b) < count && link.a != link.b).copied().collect();
     let mut open: Vec<(Component, f64)> = components(within, |link| joins(link, f64::MIN)).into_iter().map(|component| (component, f64::MIN)).collect();
     while let Some((component, bar)) = open.pop() {
-        if sound(&component) {
+        if sound(&component) && !brings_together(&component, apart) {
             for &member in &component.members {
                 firsts[member] = component.members[0];
             }
@@ -55,6 +57,12 @@ pub fn clusters(count: usize, links: &[Link], threshold: f64) -> Vec<usize> {
         }
     }
     firsts
+}
+
+/// Whether both of a pair that is kept apart are members.
+fn brings_together(component: &Component, apart: &[(usize, usize)]) -> bool {
+    let holds = |member: &usize| component.members.binary_search(member).is_ok();
+    apart.iter().any(|(a, b)| a != b && holds(a) && holds(b))
 }
 
 /// Whether enough of the pairs that the members form are expected to be matches.

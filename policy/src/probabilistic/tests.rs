@@ -129,7 +129,7 @@ fn a_population_is_linked_without_labels() {
     let rows = population();
     let profiles = profiles(&schema, &rows);
     let model = Model::learn(&schema, &profiles).unwrap();
-    let clusters = clusters(profiles.len(), &links(&model, &schema, &profiles), THRESHOLD);
+    let clusters = clusters(profiles.len(), &links(&model, &schema, &profiles), THRESHOLD, &[]);
     let pairs = clusters.iter().enumerate().filter(|(i, first)| i != *first).count();
     assert_eq!(pairs, 100);
     // A copy stands right before its original.
@@ -167,7 +167,7 @@ fn one_wrong_link_does_not_chain_two_entities() {
         }
     }
     links.push(Link { a: 4, b: 5, probability: 0.95, weight: 14.0 });
-    assert_eq!(clusters(10, &links, THRESHOLD), [0, 0, 0, 0, 0, 5, 5, 5, 5, 5]);
+    assert_eq!(clusters(10, &links, THRESHOLD, &[]), [0, 0, 0, 0, 0, 5, 5, 5, 5, 5]);
 }
 
 #[test]
@@ -235,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn clusters_are_free_of_order(weights in prop::collection::vec((0..12_usize, 0..12_usize, 0..40_u8), 0..60), seed: u64) {
+    fn clusters_are_free_of_order(weights in prop::collection::vec((0..12_usize, 0..12_usize, 0..40_u8), 0..60), apart in prop::collection::vec((0..12_usize, 0..12_usize), 0..4), seed: u64) {
         let distinct: std::collections::BTreeMap<_, _> = weights.into_iter().map(|(a, b, weight)| ((a.min(b), a.max(b)), weight)).collect();
         let links: Vec<Link> = distinct
             .into_iter()
@@ -244,9 +244,10 @@ proptest! {
         let mut shuffled: Vec<(usize, Link)> = links.iter().copied().map(|link| Link { a: link.b, b: link.a, ..link }).enumerate().collect();
         shuffled.sort_by_key(|(i, _)| super::text::mix(seed ^ *i as u64));
         let shuffled: Vec<Link> = shuffled.into_iter().map(|(_, link)| link).collect();
-        let found = clusters(12, &links, 0.5);
-        prop_assert_eq!(&found, &clusters(12, &shuffled, 0.5));
+        let found = clusters(12, &links, 0.5, &apart);
+        prop_assert_eq!(&found, &clusters(12, &shuffled, 0.5, &apart));
         prop_assert!(found.iter().enumerate().all(|(i, first)| *first <= i && found[*first] == *first));
+        prop_assert!(apart.iter().all(|(a, b)| a == b || found[*a] != found[*b]), "kept apart, whatever links them");
     }
 
     #[test]
