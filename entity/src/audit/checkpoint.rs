@@ -154,7 +154,7 @@ impl House {
         let scope = self.store().write_beside(INSTALLATION).await?;
         let known = signer::Entity::find_by_id(1).one(scope.tx()).await?;
         let signer = if let Some(row) = known {
-            let seed = self.kek().unwrap(place(), &row.private_key)?;
+            let seed = self.kek().unwrap(place(), &row.private_key).await?;
             Signer::of(&row.name, &seed)
         } else {
             let mut seed = Zeroizing::new([0; 32]);
@@ -165,7 +165,7 @@ impl House {
                 id: Set(1),
                 name: Set(name),
                 public_key: Set(signer.public().to_vec()),
-                private_key: Set(self.kek().wrap(place(), &seed)?),
+                private_key: Set(self.kek().wrap(place(), &seed).await?),
                 kek_id: Set(self.kek().id()?),
                 created_at: Set(self.now()),
             };
@@ -316,8 +316,8 @@ pub(crate) async fn rewrap(scope: &Scope, old: &Kek, new: &Kek) -> Result<(), Er
     let (from, to) = (old.id()?, new.id()?);
     let Some(row) = signer::Entity::find_by_id(1).one(scope.tx()).await? else { return Ok(()) };
     if row.kek_id == from {
-        let seed = old.unwrap(place(), &row.private_key)?;
-        let update = signer::Entity::update_many().col_expr(signer::Column::PrivateKey, Expr::value(new.wrap(place(), &seed)?));
+        let seed = old.unwrap(place(), &row.private_key).await?;
+        let update = signer::Entity::update_many().col_expr(signer::Column::PrivateKey, Expr::value(new.wrap(place(), &seed).await?));
         update.col_expr(signer::Column::KekId, Expr::value(to)).exec(scope.tx()).await?;
     }
     Ok(())
