@@ -104,12 +104,12 @@ impl Policy {
                         "deny" => false,
                         other => return Err(line_of(format!("effect '{other}' is neither allow nor deny"))),
                     };
-                    let (roles, objects, acts) = (expand(who, room), expand(objects, room), expand(acts, room));
-                    let (Some(roles), Some(objects), Some(acts)) = (roles, objects, acts) else { return Err(many()) };
-                    if roles.len() * objects.len() > room || roles.len() * objects.len() * acts.len() > room {
+                    let expanded = (expand(who, room), expand(objects, room), expand(acts, room));
+                    let (Some(holders), Some(objects), Some(acts)) = expanded else { return Err(many()) };
+                    if holders.len() * objects.len() > room || holders.len() * objects.len() * acts.len() > room {
                         return Err(many());
                     }
-                    for role in &roles {
+                    for role in &holders {
                         for object in &objects {
                             for act in &acts {
                                 let rule = Rule::Permit {

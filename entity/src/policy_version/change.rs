@@ -222,7 +222,7 @@ async fn reviewed(session: &Session, after: &WorkedOut, last: &activation::Model
         }
     }
     let needs_approval = cells.iter().any(weighty) || lifts_denial(&before.policy, &after.policy);
-    Ok(Review { version, base, needs_approval, cells, failing, approved_by })
+    Ok(Review { version, base, cells, failing, needs_approval, approved_by })
 }
 
 /// Whether a cell needs a second person.
