@@ -131,8 +131,12 @@ fn ids(scope: &Scope, which: impl sea_orm::sea_query::IntoCondition) -> SelectSt
 
 /// Customers that a person keeps apart, the lesser key first.
 pub(crate) async fn apart(scope: &Scope) -> Result<HashSet<(Uuid, Uuid)>, Error> {
-    let rows = scope.rows(&format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{DISMISSED}' AND a.customer_id <> b.customer_id"), []).await?;
+    let rows = scope.rows(&dismissed(), []).await?;
     rows.into_iter().map(|row| Ok((row.try_get("", "one")?, row.try_get("", "other")?))).collect()
+}
+
+fn dismissed() -> String {
+    format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{DISMISSED}' AND a.customer_id <> b.customer_id")
 }
 
 /// Pairs with the records of both ends.
@@ -144,11 +148,11 @@ const COUPLE: &str = "CASE WHEN a.customer_id < b.customer_id THEN a.customer_id
     CASE WHEN a.customer_id < b.customer_id THEN b.customer_id ELSE a.customer_id END AS other";
 
 /// How many couples of customers wait by a pair that was found after `since` (a key tells the time): open, probable enough for
-/// a person to look at, and still two customers.
+/// a person to look at, and still two customers whom nobody keeps apart.
 pub(crate) async fn waiting_since(scope: &Scope, since: Uuid) -> Result<u64, Error> {
     let review = setting::thresholds_of(scope).await?.review;
     let couples = format!("SELECT DISTINCT {COUPLE} FROM {WHOSE} AND p.state = '{OPEN}' AND p.score >= $2 AND p.id > $3 AND a.customer_id <> b.customer_id");
-    let waiting = scope.number(&format!("SELECT COUNT(*) AS n FROM ({couples}) AS couple"), [review.into(), since.into()]).await?;
+    let waiting = scope.number(&format!("SELECT COUNT(*) AS n FROM ({couples} EXCEPT {}) AS couple", dismissed()), [review.into(), since.into()]).await?;
     Ok(waiting.unsigned_abs())
 }
 
@@ -161,7 +165,8 @@ pub async fn queue(session: &Session, limit: u64) -> Result<Vec<Duplicate>, Erro
     session.permit(Verb::CustomerMerge)?;
     let scope = session.scope();
     let review = setting::thresholds_of(scope).await?.review;
-    let (mut found, mut seen, mut offset) = (Vec::new(), HashSet::new(), 0);
+    // Whom a person keeps apart is not asked about again, through whatever record.
+    let (mut found, mut seen, mut offset) = (Vec::new(), apart(scope).await?, 0);
     loop {
         let waiting = scope.find::<Entity>().filter(Column::State.eq(OPEN)).filter(Column::Score.gte(review));
         let select = waiting.order_by_desc(Column::Score).order_by_desc(Column::Id);
