@@ -178,6 +178,7 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    run.renew(scope).await?;
     crate::keys::indexed_alike(scope).await?;
     scope.count_grown(&["source_record", "customer", "block_key", "match_pair"]).await?;
     let behind = Expr::col(imports::Column::Scored).lt(Expr::col(imports::Column::RowsRead));
