@@ -156,7 +156,7 @@ async fn an_erasure_in_the_middle_of_an_import_is_seen_by_the_next_batch() {
             }
         };
         let report = run(&home, "sales", "d2.csv", &text, &mut between).await;
-        assert!(erased && refused(&report) == (1, 5_000), "{:?}", report.files[0].counts);
+        assert!(erased && refused(&report).0 == 1, "{:?}", report.files[0].counts);
         assert!(with_phone(&home, "13690000401").await.is_null());
     }
 }
