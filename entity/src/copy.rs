@@ -10,7 +10,7 @@ use std::time::Duration;
 const MARK: &str = ".rehearsal-";
 
 /// A copy without a lock was made by an older version: after this long its process is taken for gone.
-const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const STALE: Duration = Duration::from_hours(24);
 
 /// A copy that goes with its owner.
 pub(crate) struct Copy {
