@@ -5,7 +5,7 @@ use sea_orm::sqlx::{self, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StreamTrait};
 use serde_json::{Map, Value, json};
 
-use crate::{Change, Error, Scope, Session, erasure, tenant};
+use crate::{Change, Error, Scope, Session, erasure, keys, tenant};
 
 /// Every table of tenants' rows, those that refer before those that they refer to.
 pub const TABLES: [&str; 52] = [
@@ -146,8 +146,8 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Destroys a tenant: its keys and all its rows, but for the log and the certificates of erasures, in the transaction of the
-/// event that says so. Its name stays taken. Nothing of it opens any more, in backups neither once the live keys are what is
-/// left.
+/// event that says so. Its name stays taken. Nothing of it opens any more; a backup that holds its keys opens while the
+/// key-encryption key does that wraps them.
 ///
 /// # Errors
 /// [`Error::Denied`] to everybody but the operator.
@@ -155,13 +155,15 @@ pub async fn destroy(change: &Change) -> Result<u64, Error> {
     tenant::kept_by(change)?;
     let scope = change.scope();
     tenant::registry(scope, tenant::SHARED).await?;
+    let kek = keys::wrapped_by(scope).await?;
     // First: it waits for all who write with these keys. Then the tenant's row, which those may still need.
     let mut rows = gone(scope, "tenant_key").await?;
     tenant::lock(scope).await?;
     for table in TABLES.into_iter().filter(|table| !STAYS.contains(table) && *table != "tenant_key") {
         rows += gone(scope, table).await?;
     }
-    erasure::epoch_gone(scope, i32::MAX, change.now()).await?;
+    erasure::complete(scope, &kek, change.now()).await?;
+    scope.shreds();
     scope.run("UPDATE tenant SET destroyed_at = $2 WHERE id = $1", [change.now().into()]).await?;
     change.note("destroyed", true);
     change.note("rows", rows);

@@ -1,28 +1,32 @@
 //! Erasure of a person by crypto-shredding, and the tombstones that keep an old file from bringing the person back.
 //!
 //! In one transaction with its event: the wrapped key of every row that tells of the person is gone, and with it every cell;
-//! blind indexes, digests and what was derived are gone too. Copies in backups open no more once the epoch of the tenant's
-//! data key is destroyed that wrapped those keys; the certificate says when. A tombstone is a keyed hash of a telephone number
-//! or e-mail address: without the tenant's keys it tells nothing, and with them only whether a value that one already holds
-//! is erased.
+//! blind indexes, digests and what was derived are gone too. Copies in backups open no more once three keys of that time are
+//! gone: the tenant's data key, which wrapped those keys; its index key, under which numbers could be guessed; and the
+//! key-encryption key, with which a backup opens its own copy of the other two. The certificate says when.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod tombstone;
+
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use policy::field::kinds::{Email, Phone, Raw};
+use policy::field::kinds::{Email, Phone};
+use policy::link::Key;
 use policy::{Pii, Verb};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect};
+use sea_orm::{DbBackend, QueryOrder, QuerySelect};
 use serde_json::json;
 
-use crate::bulk::Existing;
 use crate::customer::{self, table as customers};
+use crate::import::load::marks;
 use crate::import::row;
-use crate::link::{self, Reader, Run};
+use crate::link::{self, Member, Reader, Run};
 use crate::store::Tenanted;
-use crate::vault::{Keyring, Sealed, Wrapped};
-use crate::{Change, Error, Scope, Session, tenant};
+use crate::vault::Keyring;
+use crate::{Change, Error, Scope, Session, keys, pin, tenant};
+use tombstone::Sought;
+pub(crate) use tombstone::{Told, any, erased, in_raw, names_of, opened};
 
 mod table {
     use crate::TenantId;
@@ -42,6 +46,8 @@ mod table {
         pub counts: Json,
         pub epoch: i32,
         pub epoch_gone_at: Option<ChronoDateTimeUtc>,
+        pub index_epoch: i32,
+        pub kek_id: String,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -49,27 +55,8 @@ mod table {
 }
 use table::{Column, Entity, Model};
 
-mod tombstone {
-    use crate::TenantId;
-    use sea_orm::entity::prelude::*;
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "tombstone")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub tenant_id: TenantId,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub mark: Vec<u8>,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 impl Tenanted for Entity {
     const TENANT: Column = Column::TenantId;
-}
-impl Tenanted for tombstone::Entity {
-    const TENANT: tombstone::Column = tombstone::Column::TenantId;
 }
 
 /// What an erasure did, and when the copies in backups are dead too.
@@ -89,7 +76,7 @@ pub struct Certificate {
     pub counts: BTreeMap<String, u64>,
     /// The newest epoch of the tenant's data key by then: backups open while it or an older one stands.
     pub epoch: i32,
-    /// When the last of those epochs was destroyed.
+    /// When the last key was gone that opens them: that epoch, the index key and the key-encryption key of then.
     pub backups_dead_at: Option<DateTime<Utc>>,
 }
 
@@ -108,11 +95,20 @@ impl From<Model> for Certificate {
     }
 }
 
-/// What is blanked in a source record, be it current or replaced; `$2` is its key.
+/// What is blanked in a source record, be it current or replaced; `$2` is an empty digest.
 const RECORD: &str = "record_key = NULL, name = NULL, family_name = NULL, phone = NULL, phone_index = NULL, landline = NULL, email = NULL, email_index = NULL, \
     company = NULL, company_index = NULL, person_index = NULL, address = NULL, remarks = NULL, raw = NULL, traits = NULL, industry = NULL, channel = NULL, \
-    first_follow_up = NULL, status = NULL, owner_id = NULL, flags = '[\"erased\"]', tags = '[]', rules = NULL, likeness = NULL, digest = $3, external_id = $4 \
-    WHERE tenant_id = $1 AND id = $2";
+    first_follow_up = NULL, status = NULL, owner_id = NULL, flags = '[\"erased\"]', tags = '[]', rules = NULL, likeness = NULL, digest = $2";
+
+/// What is blanked in the tables of what records tell of, and where there is something to blank.
+const TOLD: [(&str, &str, &str); 3] = [
+    ("contact_record", "record_key = NULL, summary = NULL, result = NULL", "record_key IS NOT NULL OR result IS NOT NULL"),
+    ("ticket", "record_key = NULL, body = NULL, kind = NULL, status = NULL", "record_key IS NOT NULL OR kind IS NOT NULL OR status IS NOT NULL"),
+    ("customer_order", "items = NULL, status = NULL", "items IS NOT NULL OR status IS NOT NULL"),
+];
+
+/// The most rows of one statement.
+const CHUNK: usize = 5_000;
 
 /// Erases a person: the customer, all that went up in it, and every record that tells of it.
 ///
@@ -125,53 +121,35 @@ pub async fn erase(change: &Change, id: Uuid, reason: &str) -> Result<Certificat
     }
     let (scope, keys) = (change.scope(), change.keyring());
     tenant::lock(scope).await?;
+    scope.shreds();
     let id = customer::get(change, id).await?.ok_or(Error::NotFound)?.id();
     let family = customer::with_merged(scope, id).await?;
     let row = scope.find::<customers::Entity>().filter(customers::Column::Id.eq(id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
     let run = Run::of(scope).await?;
-    let members = Reader { scope, keys, sources: &run.sources }.of(&family).await?;
-    let phones: BTreeSet<&str> = members.iter().filter_map(|member| member.phone.as_ref()).map(Pii::expose).collect();
-    let emails: BTreeSet<&str> = members.iter().filter_map(|member| member.email.as_ref()).map(Pii::expose).collect();
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let mut count = |what: &str, rows: u64| *counts.entry(what.to_owned()).or_default() += rows;
+    let reader = Reader { scope, keys, sources: &run.sources };
+    let members = reader.of(&family).await?;
+    let records: Vec<Uuid> = members.iter().map(|member| member.id).collect();
+    let shared = Shared::of(&members);
+    let (past, given_away) = versions(&reader, &family, &members, &shared).await?;
+    let pins = pin::of(scope, keys, &family).await?;
+    let names = names_of(scope, &records).await?;
+    let told = members.iter().map(|member| Told::by_member(member, names.get(&member.id)));
+    let told = told.chain(past.iter().chain(&given_away).map(|version| Told::by_member(version, None)));
+    let told: Vec<Told<'_>> = told.chain(pins.values().map(|pins| Told::by_pins(pins, members.first()))).collect();
+    let sought = Sought::of(&told);
 
-    mark(scope, keys, &phones, &emails).await?;
-    link::blocking::forget(change, &run, &members).await?;
-    let mut records: HashSet<Uuid> = members.iter().map(|member| member.id).collect();
-    for customer in &family {
-        records.extend(scope.ids("SELECT id FROM source_record_past WHERE tenant_id = $1 AND customer_id = $2", [(*customer).into()]).await?);
-    }
-    for record in &records {
-        let named = || [Value::from(*record), Value::from(Vec::<u8>::new()), Value::from(format!("~erased-{}", record.simple()))];
-        count("source_record", scope.run(&format!("UPDATE source_record SET {RECORD}"), named()).await?);
-        count("source_record_past", scope.run(&format!("UPDATE source_record_past SET {RECORD}"), named()).await?);
-        for (table, cell) in [("contact_record", "summary"), ("ticket", "body"), ("contact_record_past", "summary"), ("ticket_past", "body")] {
-            let sql = format!("UPDATE {table} SET record_key = NULL, {cell} = NULL WHERE tenant_id = $1 AND record_id = $2");
-            count(table, scope.run(&sql, [(*record).into()]).await?);
-        }
-        let sql = "UPDATE import_row SET record_key = NULL, raw = NULL WHERE tenant_id = $1 AND record_id = $2";
-        scope.run(sql, [(*record).into()]).await?;
-        count("match_pair", scope.run("DELETE FROM match_pair WHERE tenant_id = $1 AND (record_a = $2 OR record_b = $2)", [(*record).into()]).await?);
-    }
-    for customer in &family {
-        for (table, cell) in [("contact_record", "summary"), ("ticket", "body")] {
-            let sql = format!("UPDATE {table} SET record_key = NULL, {cell} = NULL WHERE tenant_id = $1 AND customer_id = $2 AND record_key IS NOT NULL");
-            count(table, scope.run(&sql, [(*customer).into()]).await?);
-        }
-        for sql in ["DELETE FROM pin WHERE tenant_id = $1 AND customer_id = $2", "DELETE FROM customer_tag WHERE tenant_id = $1 AND customer_id = $2"] {
-            scope.run(sql, [(*customer).into()]).await?;
-        }
-        count("relation", scope.run("DELETE FROM relation WHERE tenant_id = $1 AND (customer_id = $2 OR other_id = $2)", [(*customer).into()]).await?);
-        scope.run(crate::merge::BLANK, [(*customer).into()]).await?;
-    }
+    tombstone::set(scope, keys, &told).await?;
+    link::blocking::forget(change, &run, &given_away).await?;
+    let elsewhere: Vec<Uuid> = given_away.iter().map(|version| version.id).collect();
+    let mut counts = shred(scope, &Stored { family: &family, records: &records, elsewhere: &elsewhere, shared: &shared }).await?;
     let values = vec![
         (customers::Column::ErasedAt, Expr::value(change.now())),
         (customers::Column::UpdatedAt, Expr::value(change.now())),
         (customers::Column::Issues, Expr::value(json!(["erased"]))),
     ];
-    count("customer", scope.update_where::<customers::Entity>(customers::Column::Id.is_in(family), values).await?);
-    count("import_row", rejects(change, &phones, &emails).await?);
-    forget_guesses(scope, keys, &phones, &emails).await?;
+    *counts.entry("customer".to_owned()).or_default() += scope.update_where::<customers::Entity>(customers::Column::Id.is_in(family), values).await?;
+    *counts.entry("import_row".to_owned()).or_default() += rejects(change, &sought).await?;
+    forget_guesses(scope, keys, &sought).await?;
 
     let certificate = table::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -181,8 +159,10 @@ pub async fn erase(change: &Change, id: Uuid, reason: &str) -> Result<Certificat
         actor: Set(change.principal().subject().to_owned()),
         reason: Set(reason.trim().to_owned()),
         counts: Set(json!(counts)),
-        epoch: Set(crate::keys::newest(scope, "data").await?.cast_signed()),
+        epoch: Set(keys::newest(scope, "data").await?.cast_signed()),
         epoch_gone_at: Set(None),
+        index_epoch: Set(keys::newest(scope, "index").await?.cast_signed()),
+        kek_id: Set(keys::wrapped_by(scope).await?),
         ..Default::default()
     };
     let key = certificate.id.clone().take().unwrap_or_default();
@@ -193,22 +173,124 @@ pub async fn erase(change: &Change, id: Uuid, reason: &str) -> Result<Certificat
     Ok(row.into())
 }
 
-fn phone_mark(keys: &Keyring, phone: &str) -> Result<Vec<u8>, Error> {
-    Ok(keys.digest("tombstone phone", phone.as_bytes())?.to_vec())
+/// The link keys of a person's records, by the column that holds them.
+struct Shared([(&'static str, HashSet<Key>); 3]);
+
+impl Shared {
+    fn of(members: &[Member]) -> Self {
+        let keys = |of: fn(&Member) -> Option<Key>| members.iter().filter_map(of).collect();
+        Self([
+            ("phone_index", keys(|member| member.link.phone)),
+            ("email_index", keys(|member| member.link.email)),
+            ("person_index", keys(|member| member.link.person)),
+        ])
+    }
+
+    fn joins(&self, version: &Member) -> bool {
+        let mine = [version.link.phone, version.link.email, version.link.person];
+        self.0.iter().zip(mine).any(|((_, keys), mine)| mine.is_some_and(|mine| keys.contains(&mine)))
+    }
 }
 
-fn email_mark(keys: &Keyring, email: &str) -> Result<Vec<u8>, Error> {
-    Ok(keys.digest("tombstone email", email.as_bytes())?.to_vec())
+/// Replaced versions that told of the person: of records that are the person's still, and of such as are another's by now. Not
+/// that of somebody else whose row it was before, whom neither a key nor the name joins to the person.
+async fn versions(reader: &Reader<'_>, family: &[Uuid], members: &[Member], shared: &Shared) -> Result<(Vec<Member>, Vec<Member>), Error> {
+    let records: HashSet<Uuid> = members.iter().map(|member| member.id).collect();
+    let names: HashSet<&str> = members.iter().filter_map(|member| member.link.name.as_ref()).map(Pii::expose).collect();
+    let agrees = |version: &Member| version.link.name.as_ref().is_none_or(|name| names.contains(name.expose()));
+    let mut found = Vec::new();
+    for (column, ids) in [("customer_id", family.to_vec()), ("id", records.iter().copied().collect())] {
+        for chunk in ids.chunks(CHUNK) {
+            let versions = reader.past(&format!("{column} IN ({})", marks(chunk.len(), 2)), chunk.iter().map(|id| (*id).into())).await?;
+            found.extend(versions.into_iter().filter(|version| agrees(version) || shared.joins(version)));
+        }
+    }
+    // A customer may have been given another key since.
+    for (column, keys) in &shared.0 {
+        let keys: Vec<&Key> = keys.iter().collect();
+        for chunk in keys.chunks(CHUNK) {
+            let versions = reader.past(&format!("{column} IN ({})", marks(chunk.len(), 2)), chunk.iter().map(|key| key.to_vec().into())).await?;
+            found.extend(versions.into_iter().filter(|version| agrees(version)));
+        }
+    }
+    Ok(found.into_iter().partition(|version| records.contains(&version.id)))
 }
 
-async fn mark(scope: &Scope, keys: &Keyring, phones: &BTreeSet<&str>, emails: &BTreeSet<&str>) -> Result<(), Error> {
-    let marks = phones.iter().map(|phone| phone_mark(keys, phone)).chain(emails.iter().map(|email| email_mark(keys, email)));
-    let rows = marks.map(|mark| Ok(tombstone::ActiveModel { mark: Set(mark?), ..Default::default() })).collect::<Result<Vec<_>, Error>>()?;
-    scope.put(rows, Existing::Overwrite(&[tombstone::Column::Mark])).await
+/// Where a person is stored.
+struct Stored<'s> {
+    family: &'s [Uuid],
+    records: &'s [Uuid],
+    /// Records that are another's by now and of which an older version was the person's: their current version stays.
+    elsewhere: &'s [Uuid],
+    shared: &'s Shared,
 }
 
-/// Rejected rows keep what was read; those in which the person's number or address stands lose it.
-async fn rejects(change: &Change, phones: &BTreeSet<&str>, emails: &BTreeSet<&str>) -> Result<u64, Error> {
+/// Shreds what is stored of a person. Returns how many rows, by table.
+async fn shred(scope: &Scope, Stored { family, records, elsewhere, shared }: &Stored<'_>) -> Result<BTreeMap<String, u64>, Error> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut count = |what: &str, rows: u64| *counts.entry(what.to_owned()).or_default() += rows;
+    let postgres = scope.tx().get_database_backend() == DbBackend::Postgres;
+    let own = if postgres { "'~erased-' || replace(id::text, '-', '')" } else { "'~erased-' || lower(hex(id))" };
+    let record =
+        |table: &str, which: &str| format!("UPDATE {table} SET {RECORD}, external_id = {own} WHERE tenant_id = $1 AND record_key IS NOT NULL AND {which}");
+    let with_digest = |values: &mut dyn Iterator<Item = Value>| std::iter::once(Value::from(Vec::<u8>::new())).chain(values).collect::<Vec<_>>();
+    for (by, ids) in [("id", records), ("customer_id", family)] {
+        for chunk in ids.chunks(CHUNK) {
+            for table in ["source_record", "source_record_past"] {
+                let sql = record(table, &format!("{by} IN ({})", marks(chunk.len(), 3)));
+                count(table, scope.run(&sql, with_digest(&mut chunk.iter().map(|id| (*id).into()))).await?);
+            }
+        }
+    }
+    for (column, keys) in shared.0.iter().filter(|(_, keys)| !keys.is_empty()) {
+        for chunk in elsewhere.chunks(CHUNK) {
+            let which = format!("id IN ({}) AND {column} IN ({})", marks(chunk.len(), 3), marks(keys.len(), 3 + chunk.len()));
+            let values = chunk.iter().map(|id| (*id).into()).chain(keys.iter().map(|key| key.to_vec().into()));
+            count("source_record_past", scope.run(&record("source_record_past", &which), with_digest(&mut { values })).await?);
+        }
+    }
+    for (table, set, left) in TOLD {
+        let told = |table: &str, by: &str, n: usize| format!("UPDATE {table} SET {set} WHERE tenant_id = $1 AND {by} IN ({}) AND ({left})", marks(n, 2));
+        let past = format!("{table}_past");
+        let of_shredded = format!(
+            " AND EXISTS (SELECT 1 FROM source_record_past AS p WHERE p.tenant_id = {past}.tenant_id AND p.id = {past}.record_id AND p.replaced_by = {past}.replaced_by AND p.record_key IS NULL)"
+        );
+        for (by, ids) in [("record_id", records), ("customer_id", family)] {
+            for chunk in ids.chunks(CHUNK) {
+                for table in [table, &past] {
+                    count(table, scope.run(&told(table, by, chunk.len()), chunk.iter().map(|id| (*id).into())).await?);
+                }
+            }
+        }
+        for chunk in elsewhere.chunks(CHUNK) {
+            count(&past, scope.run(&(told(&past, "record_id", chunk.len()) + of_shredded.as_str()), chunk.iter().map(|id| (*id).into())).await?);
+        }
+    }
+    for chunk in records.chunks(CHUNK) {
+        let these = || chunk.iter().map(|id| Value::from(*id));
+        let marks = marks(chunk.len(), 2);
+        scope.run(&format!("UPDATE import_row SET record_key = NULL, raw = NULL WHERE tenant_id = $1 AND record_id IN ({marks})"), these()).await?;
+        // By record: what older versions were compared by goes too.
+        scope.run(&format!("DELETE FROM block_key WHERE tenant_id = $1 AND record_id IN ({marks})"), these()).await?;
+        let pairs = format!("DELETE FROM match_pair WHERE tenant_id = $1 AND (record_a IN ({marks}) OR record_b IN ({marks}))");
+        count("match_pair", scope.run(&pairs, these()).await?);
+    }
+    for customer in *family {
+        for sql in [
+            "DELETE FROM pin WHERE tenant_id = $1 AND customer_id = $2",
+            "DELETE FROM customer_tag WHERE tenant_id = $1 AND customer_id = $2",
+            "UPDATE merge_journal SET reason = 'erased' WHERE tenant_id = $1 AND (winner_id = $2 OR loser_id = $2)",
+            crate::merge::BLANK,
+        ] {
+            scope.run(sql, [(*customer).into()]).await?;
+        }
+        count("relation", scope.run("DELETE FROM relation WHERE tenant_id = $1 AND (customer_id = $2 OR other_id = $2)", [(*customer).into()]).await?);
+    }
+    Ok(counts)
+}
+
+/// Rejected rows keep what was read; those that tell of the person lose it.
+async fn rejects(change: &Change, sought: &Sought<'_>) -> Result<u64, Error> {
     let scope = change.scope();
     let (mut shredded, mut behind) = (0, Uuid::nil());
     loop {
@@ -218,11 +300,8 @@ async fn rejects(change: &Change, phones: &BTreeSet<&str>, emails: &BTreeSet<&st
         behind = last.id;
         let mut theirs: Vec<Uuid> = Vec::new();
         for row in &rows {
-            let key = change.keyring().record(<row::Model as crate::guard::Vaulted>::TABLE, row.id, Wrapped(row.record_key.as_deref()))?;
-            let Some(clear) = row.raw.as_ref().map(|raw: &Sealed<Raw>| key.open(raw)).transpose()? else { continue };
-            let digits: String = clear.chars().filter(char::is_ascii_digit).collect();
-            let lower = zeroize::Zeroizing::new(clear.to_lowercase());
-            if phones.iter().any(|phone| digits.contains(*phone)) || emails.iter().any(|email| lower.contains(*email)) {
+            let clear = opened(change.keyring(), row.id, row.record_key.as_deref(), row.raw.as_ref())?;
+            if clear.is_some_and(|clear| sought.stands_in(&clear)) {
                 theirs.push(row.id);
             }
         }
@@ -232,42 +311,13 @@ async fn rejects(change: &Change, phones: &BTreeSet<&str>, emails: &BTreeSet<&st
 }
 
 /// What was searched for is known by keyed hashes; those of the person go.
-async fn forget_guesses(scope: &Scope, keys: &Keyring, phones: &BTreeSet<&str>, emails: &BTreeSet<&str>) -> Result<(), Error> {
-    let phones = phones.iter().map(|phone| crate::search::mark::<Phone>(keys, phone));
-    let emails = emails.iter().map(|email| crate::search::mark::<Email>(keys, email));
+async fn forget_guesses(scope: &Scope, keys: &Keyring, sought: &Sought<'_>) -> Result<(), Error> {
+    let phones = sought.phones.iter().map(|phone| crate::search::mark::<Phone>(keys, phone));
+    let emails = sought.emails.iter().map(|email| crate::search::mark::<Email>(keys, email));
     for mark in phones.chain(emails) {
         scope.run("DELETE FROM search_guess WHERE tenant_id = $1 AND value_index = $2", [mark?.into()]).await?;
     }
     Ok(())
-}
-
-/// Whether anybody of the tenant was erased.
-pub(crate) async fn any(scope: &Scope) -> Result<bool, Error> {
-    Ok(scope.find::<tombstone::Entity>().one(scope.tx()).await?.is_some())
-}
-
-/// Which of these telephone numbers and e-mail addresses are of erased persons, by position.
-pub(crate) async fn erased<'p>(
-    scope: &Scope,
-    keys: &Keyring,
-    people: impl Iterator<Item = (Option<&'p Phone>, Option<&'p Email>)>,
-) -> Result<HashSet<usize>, Error> {
-    let mut marks: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
-    for (at, (phone, email)) in people.enumerate() {
-        if let Some(phone) = phone {
-            marks.entry(phone_mark(keys, phone.expose())?).or_default().push(at);
-        }
-        if let Some(email) = email {
-            marks.entry(email_mark(keys, email.expose())?).or_default().push(at);
-        }
-    }
-    let asked: Vec<Vec<u8>> = marks.keys().cloned().collect();
-    let mut found = HashSet::new();
-    for chunk in asked.chunks(5_000) {
-        let select = scope.find::<tombstone::Entity>().filter(scope.among(tombstone::Column::Mark, chunk.iter().cloned()));
-        found.extend(select.all(scope.tx()).await?.into_iter().filter_map(|row| marks.get(&row.mark)).flatten().copied());
-    }
-    Ok(found)
 }
 
 /// The certificates, newest first; of one customer number, if asked.
@@ -284,10 +334,12 @@ pub async fn certificates(session: &Session, number: Option<&str>) -> Result<Vec
     Ok(select.all(scope.tx()).await?.into_iter().map(Certificate::from).collect())
 }
 
-/// Epochs up to this one are destroyed: certificates of their time are complete.
-pub(crate) async fn epoch_gone(scope: &Scope, through: i32, now: DateTime<Utc>) -> Result<(), Error> {
-    use sea_orm::sea_query::ExprTrait;
-    let theirs = Column::Epoch.lte(through).and(Column::EpochGoneAt.is_null());
-    scope.update_where::<Entity>(theirs, vec![(Column::EpochGoneAt, Expr::value(now))]).await?;
+/// Keys went: certificates are complete of which neither the data key, nor the index key, nor the key-encryption key is left.
+/// `kek` is the one that wraps keys now.
+pub(crate) async fn complete(scope: &Scope, kek: &str, now: DateTime<Utc>) -> Result<(), Error> {
+    let sql = "UPDATE erasure SET epoch_gone_at = $2 WHERE tenant_id = $1 AND epoch_gone_at IS NULL AND kek_id <> $3 \
+        AND NOT EXISTS (SELECT 1 FROM tenant_key WHERE tenant_key.tenant_id = erasure.tenant_id AND ((tenant_key.purpose = 'data' AND tenant_key.epoch <= erasure.epoch) \
+        OR (tenant_key.purpose = 'index' AND tenant_key.epoch <= erasure.index_epoch)))";
+    scope.run(sql, [now.into(), kek.into()]).await?;
     Ok(())
 }

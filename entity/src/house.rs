@@ -13,7 +13,7 @@ use crate::policy_version::Active;
 use crate::principal::{Caller, OPERATOR};
 use crate::tenant::{self, Standing};
 use crate::vault::{BadKek, Kek, Keyring};
-use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, keys, people, token};
+use crate::{Error, Ledger, Operation, Principal, Session, Store, TenantId, keys, people, purpose, token};
 
 /// What the house is opened with.
 pub struct Settings {
@@ -184,15 +184,12 @@ impl House {
             return Err(Error::Denied);
         }
         let mut principal = admitted?;
-        let purposes = if purpose.is_some() { crate::purpose::codes(&scope).await? } else { std::collections::BTreeSet::new() };
-        drop(scope);
-        if let Some(purpose) = &purpose
-            && !purposes.contains(purpose)
-        {
-            return Err(Error::Invalid(format!("purpose: not one of this tenant's ({})", purposes.into_iter().collect::<Vec<_>>().join(", "))));
-        }
         principal.address = address;
+        // That of a token too: it may have been retired since.
         principal.purpose = purpose.or(principal.purpose);
+        if let Some(purpose) = &principal.purpose {
+            purpose::known(&scope, purpose).await?;
+        }
         Ok(principal)
     }
 

@@ -11,6 +11,7 @@ mod bulk;
 mod child;
 pub mod consent;
 pub mod contact;
+mod copy;
 pub mod customer;
 pub mod departure;
 pub mod erasure;

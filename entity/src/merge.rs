@@ -2,7 +2,7 @@
 //! be undone at any time, also after later edits and later merges. What a person decides is written on the records
 //! (`held_for`), and linking keeps to it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use policy::Verb;
@@ -236,6 +236,8 @@ pub async fn unmerge(change: &Change, entry: Uuid) -> Result<(Customer, Customer
     for id in [winner.id(), row.loser_id] {
         rights::close(scope, id).await?;
     }
+    // What was closed while they were one may have been said by either.
+    rights::carry(change, &BTreeSet::from([(winner.id(), row.loser_id)])).await?;
     change.note("unmerged", entry.to_string());
     relink(change, vec![winner.id(), row.loser_id], Why { kind: "linked", reason: "after an unmerge" }).await?;
     let again = customer::get(change, row.loser_id).await?.ok_or(Error::NotFound)?;

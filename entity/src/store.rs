@@ -1,6 +1,8 @@
 //! The store owns the connection and lends scopes: one tenant, one transaction.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
@@ -14,6 +16,7 @@ use sea_orm::{
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Error;
+use crate::copy::{self, Copy};
 
 /// A company that shares the installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
@@ -63,6 +66,10 @@ pub struct Store {
 pub struct Scope {
     tenant: TenantId,
     tx: DatabaseTransaction,
+    /// Where the transaction is, for what has to be done behind it.
+    db: DatabaseConnection,
+    /// Whether what it takes away must not be found in the database's files either.
+    shreds: AtomicBool,
     /// The writer's turn, until the transaction ends.
     turn: Option<OwnedMutexGuard<()>>,
 }
@@ -77,7 +84,7 @@ pub enum Wall {
 }
 
 impl Store {
-    /// Opens the pool. SQLite waits for other writers, keeps foreign keys and syncs every commit.
+    /// Opens the pool. SQLite waits for other writers, keeps foreign keys, syncs every commit and overwrites what is deleted.
     ///
     /// # Errors
     /// The database cannot be reached.
@@ -85,6 +92,9 @@ impl Store {
         let db = pool(url, 16, READER_PAGES).await?;
         let (writer, turn) =
             if db.get_database_backend() == DbBackend::Postgres { (db.clone(), None) } else { (pool(url, 1, WRITER_PAGES).await?, Some(Arc::default())) };
+        if turn.is_some() {
+            copy::sweep(&file(&db).await?);
+        }
         Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn })
     }
 
@@ -136,11 +146,10 @@ impl Store {
         if self.db.get_database_backend() == DbBackend::Postgres {
             return Ok(Rehearsal { store: self.clone(), copy: None });
         }
-        let files = self.db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'")).await?;
-        let file: String = files.map(|row| row.try_get("", "file")).transpose()?.unwrap_or_default();
-        let copy = Copy(std::path::PathBuf::from(format!("{file}.rehearsal-{}", Uuid::now_v7())));
-        self.db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [copy.0.display().to_string().into()])).await?;
-        let writer = pool(&format!("sqlite://{}?mode=rw", copy.0.display()), 1, WRITER_PAGES).await?;
+        let copy = Copy::beside(&file(&self.db).await?).map_err(|problem| DbErr::Custom(format!("no room for a copy to rehearse on: {}", problem.kind())))?;
+        let path = copy.path().display().to_string();
+        self.db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO $1", [path.as_str().into()])).await?;
+        let writer = pool(&format!("sqlite://{path}?mode=rw"), 1, WRITER_PAGES).await?;
         Ok(Rehearsal { store: Self { writer, turn: Some(Arc::default()), ..self.clone() }, copy: Some(copy) })
     }
 
@@ -210,21 +219,20 @@ impl Rehearsal {
     }
 }
 
-/// A copy of a SQLite database that goes with its owner.
-struct Copy(std::path::PathBuf);
+/// The file of a SQLite database.
+async fn file(db: &DatabaseConnection) -> Result<PathBuf, DbErr> {
+    let files = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'")).await?;
+    Ok(files.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default().into())
+}
 
-impl Drop for Copy {
-    fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let mut file = self.0.clone().into_os_string();
-            file.push(suffix);
-            if let Err(problem) = std::fs::remove_file(&file)
-                && problem.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(kind = %problem.kind(), "a rehearsal's copy of the database could not be removed");
-            }
-        }
-    }
+/// Empties SQLite's write-ahead log and sweeps away left copies. Whoever calls has the writer's turn; readers that still look at
+/// what was before are waited for a second. Returns whether it is empty.
+async fn empty_log(db: &DatabaseConnection) -> Result<bool, DbErr> {
+    copy::sweep(&file(db).await?);
+    db.execute_unprepared("PRAGMA busy_timeout = 1000").await?;
+    let done = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)")).await;
+    db.execute_unprepared(&format!("PRAGMA busy_timeout = {}", BUSY.as_millis())).await?;
+    Ok(done?.is_some_and(|row| row.try_get_by_index::<i32>(0).is_ok_and(|busy| busy == 0)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -241,6 +249,8 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
             // What a statement sets aside stays in memory; fewer, larger checkpoints.
             .pragma("cache_size", pages.to_string())
             .pragma("temp_store", "MEMORY")
+            // What is deleted is overwritten.
+            .pragma("secure_delete", "ON")
             .pragma("wal_autocheckpoint", "16000")
     });
     Database::connect(options).await
@@ -248,7 +258,7 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
 
 impl Scope {
     async fn begin(db: &DatabaseConnection, tenant: TenantId, options: TransactionOptions) -> Result<Self, Error> {
-        let scope = Self { tenant, tx: db.begin_with_options(options).await?, turn: None };
+        let scope = Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), turn: None };
         scope.tell_database(TELL).await?;
         Ok(scope)
     }
@@ -258,7 +268,7 @@ impl Scope {
             DbBackend::Postgres => TransactionOptions::default(),
             _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
         };
-        let scope = Self { tenant, tx: db.begin_with_options(options).await?, turn: None };
+        let scope = Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), turn: None };
         scope.tell_database(TELL_WRITER).await?;
         Ok(scope)
     }
@@ -374,10 +384,24 @@ impl Scope {
         Ok(delete.exec(&self.tx).await?.rows_affected)
     }
 
+    /// What this scope takes away is to be gone from the database's files too: SQLite empties its write-ahead log behind the
+    /// commit, and copies that a rehearsal left are removed.
+    pub(crate) fn shreds(&self) {
+        self.shreds.store(true, Ordering::Relaxed);
+    }
+
     /// Makes the writes of this scope durable. A scope that is dropped leaves nothing.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        let Self { tx, turn, .. } = self;
+        let Self { tx, turn, db, shreds, .. } = self;
         tx.commit().await?;
+        if turn.is_some() && shreds.into_inner() {
+            // It is committed: what goes wrong from here on does not undo it.
+            match empty_log(&db).await {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("readers kept the write-ahead log from being emptied; it is emptied when the program stops"),
+                Err(error) => tracing::warn!(%error, "the write-ahead log could not be emptied; it is emptied when the program stops"),
+            }
+        }
         drop(turn);
         Ok(())
     }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::people::{self, Holder, words};
 use crate::store::Tenanted;
 use crate::vault::{Unreadable, hex};
-use crate::{Change, Error, Principal, Scope};
+use crate::{Change, Error, Principal, Scope, purpose};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -59,13 +59,16 @@ pub fn read(presented: &str) -> Option<(crate::TenantId, [u8; 32])> {
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know, or that one person alone does not
-/// give; a time out of range.
+/// give; a purpose that is not one of the tenant's; a time out of range.
 pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<&str>, days: i64) -> Result<Zeroizing<String>, Error> {
     change.permit(Verb::TenantManage)?;
     change.known_roles(roles)?;
     people::harmless(change, roles).await?;
     let expires_at = Duration::try_days(days).and_then(|lasts| change.now().checked_add_signed(lasts)).filter(|_| (1..=3_650).contains(&days));
     let expires_at = expires_at.ok_or_else(|| Error::Invalid("days: a number from 1 to 3650".to_owned()))?;
+    if let Some(purpose) = purpose {
+        purpose::known(change.scope(), purpose).await?;
+    }
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut_slice()).map_err(|_| Unreadable::Cipher)?;
     let token = Zeroizing::new(format!("{PREFIX}{}_{}", change.scope().tenant().0.simple(), hex(secret.as_slice()).as_str()));

@@ -9,6 +9,7 @@ mod m20261122_000003_lean;
 mod m20261122_000004_governance;
 mod m20261122_000005_keys;
 mod m20261122_000006_references;
+mod m20261122_000007_erasure;
 mod m20261122_000008_governors;
 mod m20261122_000010_linking;
 mod m20261122_000011_log;
@@ -95,6 +96,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_governance::Migration),
             Box::new(m20261122_000005_keys::Migration),
             Box::new(m20261122_000006_references::Migration),
+            Box::new(m20261122_000007_erasure::Migration),
             Box::new(m20261122_000008_governors::Migration),
             Box::new(m20261122_000010_linking::Migration),
             Box::new(m20261122_000011_log::Migration),

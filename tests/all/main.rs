@@ -12,6 +12,7 @@ mod over_http;
 mod personas;
 mod proof;
 mod refused;
+mod rights;
 mod steward;
 mod stored;
 mod terminal;

@@ -18,7 +18,7 @@ pub struct ErasureCertificate {
     rows: Vec<Shredded>,
     /// Backups open while this epoch of the tenant's data key, or an older one, stands.
     epoch: i32,
-    /// When the last of those epochs was destroyed.
+    /// When the last key was gone that opens them: that epoch, the index key and the key-encryption key of then.
     backups_dead_at: Option<DateTime<Utc>>,
 }
 

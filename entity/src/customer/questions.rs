@@ -10,9 +10,9 @@ use sea_orm::sea_query::IntoCondition;
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
 use sha2::{Digest, Sha256};
 
-use super::Customer;
 use super::table::{Column, Entity, Model};
-use crate::guard::Vaulted;
+use super::{Customer, closed};
+use crate::guard::{Closed, Vaulted};
 use crate::{Error, Session, order, tag};
 
 /// Which customers. Personal fields are not filtered by: they are found by exact value only, with [`find`].
@@ -223,12 +223,14 @@ pub enum By {
     OrderNumber(String),
 }
 
-/// Finds customers by an exact value, within the caller's search budget for personal values.
+/// Finds customers by an exact value, within the caller's search budget for personal values. By a personal value nobody is
+/// found who has closed the caller's purpose.
 ///
 /// # Errors
 /// [`Error::Invalid`] names the argument whose value is malformed, never the value; [`Error::Denied`] to whom may not
 /// search; [`Error::SearchBudget`] when too many values were tried.
 pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> {
+    let personal = matches!(by, By::Phone(_) | By::Email(_));
     let (reach, condition) = match by {
         By::Phone(raw) => {
             let reach = require(session, Act::Search, Field::Phone)?;
@@ -255,14 +257,11 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
         }
     };
     let Some(select) = visible(session) else { return Ok(None) };
-    let found = select
-        .filter(condition)
-        .filter(within(session, reach))
-        .filter(Column::MergedInto.is_null())
-        .order_by_asc(Column::Number)
-        .one(session.scope().tx())
-        .await?;
-    Ok(found.map(|row| handed(session, row)))
+    let found = select.filter(condition).filter(within(session, reach)).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number);
+    let found = found.all(session.scope().tx()).await?.into_iter();
+    // To search by a personal value is to use it: for a purpose that the customer has closed nobody does.
+    let purpose = session.principal().purpose();
+    Ok(found.into_iter().find(|row| !personal || closed(row, purpose) != Closed::Personal).map(|row| handed(session, row)))
 }
 
 /// Customers within the caller's reach; the reach is in the WHERE. `None` when there is none.

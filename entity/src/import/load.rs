@@ -7,9 +7,10 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{FromQueryResult, IdenStatic, Iterable, QuerySelect};
 
-use super::seal::{Batch, Row, Told};
+use super::seal::{self, Batch, Row};
 use super::{Counts, Import, Tally, keep, row};
 use crate::bulk::Existing;
+use crate::erasure::{self, Told};
 use crate::link::{Run, Shared, Touched, Why, settle};
 use crate::record::{Column, Entity};
 use crate::vault::BlindIndex;
@@ -43,6 +44,7 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    run.renew(scope).await?;
     scope.count_grown(&["source_record", "customer", "customer_order", "contact_record", "ticket"]).await?;
     import.follow(change);
     if !keys::hold(scope, &batch.keys).await? {
@@ -74,10 +76,26 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     Ok(now)
 }
 
-/// Rows of persons who were erased are rejected, and nothing of them is kept, not even for the report.
+/// Rows of persons who were erased are rejected, and nothing of them is kept, not even for the report; nor of rows that were
+/// rejected anyway.
 async fn refuse_erased(change: &Change, import: &Import, batch: &mut Batch, tally: &mut Tally) -> Result<(), Error> {
-    let people = batch.rows.iter().map(|row| (row.draft.phone.as_ref(), row.draft.email.as_ref()));
-    let erased = crate::erasure::erased(change.scope(), change.keyring(), people).await?;
+    let keys = change.keyring();
+    let raws = batch.rejects.iter().map(|reject| {
+        let (record_key, raw) = (reject.record_key.as_ref().as_deref(), reject.raw.as_ref().as_ref());
+        erasure::opened(keys, *reject.id.as_ref(), record_key, raw)?.map_or_else(|| Ok(Vec::new()), |clear| erasure::in_raw(keys, &clear))
+    });
+    for at in erasure::erased(change.scope(), raws).await? {
+        let reject = &mut batch.rejects[at];
+        if let Some(times) = reject.reason.as_ref().as_ref().and_then(|reason| tally.reasons.get_mut(reason)) {
+            *times -= 1;
+        }
+        *tally.reasons.entry(ERASED.to_owned()).or_default() += 1;
+        (reject.record_key, reject.raw) = (Set(None), Set(None));
+        (reject.reason, reject.detail) = (Set(Some(ERASED.to_owned())), Set(Some(DETAIL.to_owned())));
+    }
+    tally.reasons.retain(|_, times| *times > 0);
+    let people = batch.rows.iter().map(|row| Told::by_draft(&row.draft, import.source.id, &row.external_id).marks(keys));
+    let erased = erasure::erased(change.scope(), people).await?;
     if erased.is_empty() {
         return Ok(());
     }
@@ -87,13 +105,14 @@ async fn refuse_erased(change: &Change, import: &Import, batch: &mut Batch, tall
     batch.rejects.extend(gone.into_iter().map(|(_, row)| {
         let mut fate = import.fate(row.draft.row_number, row.draft.line, "rejected", None);
         fate.reason = Set(Some(ERASED.to_owned()));
-        fate.detail = Set(Some("a person of this number or address was erased on request; take the row out at its source".to_owned()));
+        fate.detail = Set(Some(DETAIL.to_owned()));
         fate
     }));
     Ok(())
 }
 
 const ERASED: &str = "erased_person";
+const DETAIL: &str = "a person of this number, address, name at this company or row was erased on request; take the row out at its source";
 
 /// A record that is stored already.
 #[derive(FromQueryResult)]
@@ -244,10 +263,10 @@ impl Load {
                 None => new.push(record),
             }
             match row.told {
-                Told::Nothing => {}
-                Told::Order(told) => orders.push(order::table::ActiveModel { customer_id: customer, ..told }),
-                Told::Contact(told) => contacts.push(contact::table::ActiveModel { customer_id: customer, ..told }),
-                Told::Ticket(told) => tickets.push(ticket::table::ActiveModel { customer_id: customer, ..told }),
+                seal::Told::Nothing => {}
+                seal::Told::Order(told) => orders.push(order::table::ActiveModel { customer_id: customer, ..told }),
+                seal::Told::Contact(told) => contacts.push(contact::table::ActiveModel { customer_id: customer, ..told }),
+                seal::Told::Ticket(told) => tickets.push(ticket::table::ActiveModel { customer_id: customer, ..told }),
             }
         }
         scope.insert(new).await?;
@@ -346,7 +365,7 @@ async fn remember(scope: &Scope, records: &[Uuid], import: Uuid) -> Result<(), E
 }
 
 /// `$from, …`.
-pub(super) fn marks(count: usize, from: usize) -> String {
+pub(crate) fn marks(count: usize, from: usize) -> String {
     (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 

@@ -21,7 +21,7 @@ pub struct Rejects {
 pub struct Rejected {
     /// Line of the file.
     pub line: i32,
-    /// `invalid_phone`, `mostly_empty` or `not_a_record`.
+    /// `invalid_phone`, `mostly_empty`, `not_a_record` or `erased_person`.
     pub reason: String,
     /// Why, in words; never the value.
     pub detail: String,

@@ -1,7 +1,7 @@
 //! Undoing a whole import: what it created goes, what it replaced comes back, and the customers are what they would be
 //! without it. In batches, so that it can be cut off and go on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use policy::Verb;
 use sea_orm::entity::prelude::*;
@@ -9,6 +9,7 @@ use sea_orm::{QueryOrder, QuerySelect};
 
 use super::load::{forget_told, kept, marks};
 use super::{Report, report, row, table};
+use crate::erasure::{self, Told};
 use crate::link::{Member, Reader, Run, Touched, Why, blocking, settle};
 use crate::pair;
 use crate::record::{Column, Entity};
@@ -40,7 +41,7 @@ pub async fn batch(change: &Change, import: Uuid) -> Result<bool, Error> {
     state(change, import, "undoing").await?;
     let mut run = Run::of(scope).await?;
     let gone = Reader { scope, keys: change.keyring(), sources: &run.sources }.these(&written).await?;
-    let replaced = replaced(scope, import, &written).await?;
+    let replaced = replaced(change, &run, import, &written).await?;
     let created: Vec<Uuid> = written.iter().copied().filter(|id| !replaced.contains(id)).collect();
     forget_told(scope, &written).await?;
     blocking::forget(change, &run, &gone).await?;
@@ -64,14 +65,19 @@ async fn state(change: &Change, import: Uuid, state: &str) -> Result<Report, Err
     report(change, import).await
 }
 
-/// Those of these records of which the import replaced an earlier version.
-async fn replaced(scope: &Scope, import: Uuid, records: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
-    let sql = format!("SELECT id FROM source_record_past WHERE tenant_id = $1 AND replaced_by = $2 AND id IN ({})", marks(records.len(), 3));
+/// Those of these records of which the import replaced an earlier version that may come back: not that of an erased person.
+async fn replaced(change: &Change, run: &Run, import: Uuid, records: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+    let scope = change.scope();
+    let which = format!("replaced_by = $2 AND id IN ({})", marks(records.len(), 3));
     let values = std::iter::once(import.into()).chain(records.iter().map(|id| (*id).into()));
-    scope.ids(&sql, values).await
+    let versions = Reader { scope, keys: change.keyring(), sources: &run.sources }.past(&which, values).await?;
+    let names = if run.erased { erasure::names_of(scope, records).await? } else { HashMap::new() };
+    let told = versions.iter().filter(|_| run.erased).map(|version| Told::by_member(version, names.get(&version.id)).marks(change.keyring()));
+    let erased = erasure::erased(scope, told).await?;
+    Ok(versions.into_iter().enumerate().filter(|(at, _)| !erased.contains(at)).map(|(_, version)| version.id).collect())
 }
 
-/// Records that the import created go, with all that refers to them.
+/// Records that the import created, or of which no earlier version comes back, go with all that refers to them.
 async fn remove(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
     if records.is_empty() {
         return Ok(());
@@ -85,6 +91,9 @@ async fn remove(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
     scope
         .update_where::<row::Entity>(scope.among(row::Column::RecordId, records.iter().copied()), vec![(row::Column::RecordId, Expr::value(None::<Uuid>))])
         .await?;
+    for (table, key, _) in kept() {
+        scope.run(&format!("DELETE FROM {table}_past WHERE tenant_id = $1 AND {key} IN ({marks})"), these()).await?;
+    }
     scope.delete_where::<Entity>(scope.among(Column::Id, records.iter().copied())).await?;
     Ok(())
 }

@@ -90,8 +90,8 @@ async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most
     Ok(Some((last, wrapped)))
 }
 
-/// Destroys an epoch of the data key that no row names. Erasures whose last epoch this was are complete then: copies in
-/// backups open no more, wherever the live keys are what is left.
+/// Destroys an epoch of the data key that no row names. Erasures whose last key this was are complete then: copies in
+/// backups open no more.
 ///
 /// # Errors
 /// [`Error::Denied`] to everybody but the operator; [`Error::Invalid`] for the newest epoch, one that is not there, and one
@@ -114,8 +114,8 @@ pub async fn destroy(change: &Change, epoch: u32) -> Result<(), Error> {
     if rows > 0 {
         return Err(Error::Invalid(format!("epoch {epoch}: {rows} rows name it; run `panorama keys rotate tenant` to its end first")));
     }
-    let oldest = scope.number("SELECT CAST(min(epoch) AS bigint) AS n FROM tenant_key WHERE tenant_id = $1 AND purpose = 'data'", []).await?;
-    erasure::epoch_gone(scope, i32::try_from(oldest - 1).unwrap_or_default(), change.now()).await?;
+    erasure::complete(scope, &super::wrapped_by(scope).await?, change.now()).await?;
+    scope.shreds();
     change.note("purpose", "data");
     change.note("epoch", epoch);
     change.note("rows", 0);

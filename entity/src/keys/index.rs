@@ -13,7 +13,7 @@ use crate::bulk::Rewritten;
 use crate::found::{Customer, Record};
 use crate::link::member::cell;
 use crate::vault::{RecordKey, Sealed, Wrapped};
-use crate::{Change, Error, House, Operation, Principal, Scope, Unaccounted, tenant};
+use crate::{Change, Error, House, Operation, Principal, Scope, Unaccounted, erasure, tenant};
 
 /// Tables whose rows are found by what is sealed in them.
 const FOUND: [&str; 3] = ["customer", "source_record", "source_record_past"];
@@ -141,6 +141,8 @@ async fn finish(change: &Change, epoch: u32) -> Result<(), Error> {
     }
     scope.run("DELETE FROM block_key WHERE tenant_id = $1", []).await?;
     scope.run("UPDATE import SET scored = 0 WHERE tenant_id = $1", []).await?;
+    erasure::complete(scope, &super::wrapped_by(scope).await?, change.now()).await?;
+    scope.shreds();
     change.note("purpose", "index");
     change.note("epoch", epoch);
     change.note("destroyed", gone);

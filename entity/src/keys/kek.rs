@@ -7,7 +7,7 @@ use sea_orm::sea_query::ExprTrait;
 
 use super::{place, purpose, table};
 use crate::vault::{BadKek, Kek};
-use crate::{Change, Error, House, Operation, Scope, Unaccounted, tenant};
+use crate::{Change, Error, House, Operation, Scope, Unaccounted, erasure, tenant};
 
 /// Wraps the keys of all tenants with another key-encryption key, in one transaction. `login` is the operator's. Returns how
 /// many keys there were.
@@ -19,7 +19,8 @@ pub async fn rotate_kek(house: &House, login: &str, new: &Kek) -> Result<u64, Un
     if old.id().map_err(Error::from)? == new.id().map_err(Error::from)? {
         return Err(Error::Invalid("the new key is the key in use; name a file that is not there yet, and it will be made".to_owned()).into());
     }
-    let standing: Vec<_> = house.tenants().await?.into_iter().filter(|tenant| !tenant.destroyed).collect();
+    let (destroyed, mut standing): (Vec<_>, Vec<_>) = house.tenants().await?.into_iter().partition(|tenant| tenant.destroyed);
+    standing.sort_by_key(|tenant| tenant.id);
     let operators: Vec<_> = standing.iter().map(|tenant| house.keeper(tenant.id, login)).collect();
     let rows = std::sync::atomic::AtomicU64::new(0);
     Change::each(house, &operators, &Operation::new("command", "Keys.rotateKek"), async |change| {
@@ -32,6 +33,12 @@ pub async fn rotate_kek(house: &House, login: &str, new: &Kek) -> Result<u64, Un
         Ok(())
     })
     .await?;
+    // Tenants that were destroyed have no keys left to wrap, only certificates that waited for this.
+    for tenant in destroyed {
+        let scope = house.store().write(tenant.id).await?;
+        erasure::complete(&scope, &new.id().map_err(Error::from)?, house.now()).await?;
+        scope.commit().await?;
+    }
     Ok(rows.into_inner())
 }
 
@@ -62,6 +69,8 @@ async fn wrap(change: &Change, old: &Arc<Kek>, new: &Kek) -> Result<u64, Error> 
         scope.update_where::<table::Entity>(Column::Purpose.eq(purpose).and(Column::Epoch.eq(row.epoch)), values).await?;
     }
     crate::audit::rewrap(scope, old, new).await?;
+    erasure::complete(scope, &to, change.now()).await?;
+    scope.shreds();
     change.note("kek", to);
     change.note("rows", rows.len());
     Ok(rows.len() as u64)

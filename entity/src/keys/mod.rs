@@ -231,6 +231,12 @@ pub(crate) async fn newest(scope: &Scope, purpose: &str) -> Result<u32, Error> {
     Ok(u32::try_from(n).unwrap_or_default())
 }
 
+/// Which key-encryption key wraps the tenant's keys; empty where there are none.
+pub(crate) async fn wrapped_by(scope: &Scope) -> Result<String, Error> {
+    let newest = scope.find::<table::Entity>().order_by_desc(table::Column::CreatedAt).one(scope.tx()).await?;
+    Ok(newest.map(|row| row.kek_id).unwrap_or_default())
+}
+
 /// Unwraps a tenant's keys; those of a ring that is known are taken from it. A wrong key file is told apart from damaged data.
 pub(crate) async fn keyring(scope: &Scope, kek: &Kek, known: Option<&Keyring>, now: DateTime<Utc>) -> Result<Keyring, Error> {
     let id = kek.id()?;

@@ -6,7 +6,7 @@ use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Re
 use policy::{Pii, link};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryOrder, QuerySelect, QueryTrait, Select, StreamTrait};
+use sea_orm::{ConnectionTrait, FromQueryResult, IdenStatic, QueryOrder, QuerySelect, QueryTrait, Select, StreamTrait};
 use std::collections::HashMap;
 
 use crate::guard::Vaulted;
@@ -157,7 +157,8 @@ fn by_column(keys: &[Shared]) -> Vec<(Keyed, Vec<Vec<u8>>)> {
     lists.collect()
 }
 
-/// Reads members of the tenant: those that share a key, or those of some customers.
+/// Reads members of the tenant: those that share a key, or those of some customers. Records of erased persons are left out:
+/// nothing of them can be opened.
 pub(crate) struct Reader<'r> {
     pub scope: &'r Scope,
     pub keys: &'r Keyring,
@@ -227,6 +228,7 @@ impl Reader<'_> {
              AND earlier.likeness = source_record.likeness AND COALESCE(earlier.id, source_record.id) < source_record.id)",
         );
         let select = self.scope.find::<Entity>().filter(Column::ImportId.eq(import)).filter(Column::RowNumber.gt(row)).filter(first);
+        let select = select.filter(Column::RecordKey.is_not_null());
         let select = select.order_by_asc(Column::RowNumber).limit(limit).select_only().columns([Column::Id, Column::RowNumber]);
         Ok(select.into_tuple().all(self.scope.tx()).await?)
     }
@@ -234,6 +236,13 @@ impl Reader<'_> {
     /// A sample that does not depend on the order in which records came: those of the least digests.
     pub async fn sample(&self, size: u64) -> Result<Vec<Member>, Error> {
         self.read(self.scope.find::<Entity>().order_by_asc(Column::Digest).limit(size)).await
+    }
+
+    /// Replaced versions of which `which` holds; `$1` of it is the tenant.
+    pub async fn past(&self, which: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<Member>, Error> {
+        let columns = COLUMNS.map(|column| column.as_str()).join(", ");
+        let sql = format!("SELECT {columns} FROM source_record_past WHERE tenant_id = $1 AND record_key IS NOT NULL AND {which}");
+        self.scope.rows(&sql, values).await?.iter().map(|row| self.open(Row::from_query_result(row, "")?)).collect()
     }
 
     async fn by(&self, column: Column, ids: &[Uuid]) -> Result<Vec<Member>, Error> {
@@ -246,7 +255,7 @@ impl Reader<'_> {
 
     async fn read(&self, select: Select<Entity>) -> Result<Vec<Member>, Error> {
         // Opened row by row, while the database looks for the next.
-        let tx = self.scope.tx();
+        let (tx, select) = (self.scope.tx(), select.filter(Column::RecordKey.is_not_null()));
         let mut rows = tx.stream_raw(select.select_only().columns(COLUMNS).build(ConnectionTrait::get_database_backend(tx))).await?;
         let mut members = Vec::new();
         while let Some(row) = rows.try_next().await? {

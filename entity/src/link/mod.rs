@@ -47,7 +47,7 @@ impl Linked {
     }
 }
 
-/// What one batch after the other needs to know, read once.
+/// What one batch after the other needs to know.
 pub struct Run {
     pub(crate) sources: HashMap<Uuid, Source>,
     pub(crate) people: HashMap<Uuid, Person>,
@@ -76,6 +76,12 @@ impl Run {
             pinned: pin::any(scope).await?,
             erased: crate::erasure::any(scope).await?,
         })
+    }
+
+    /// What others may have changed since the last batch, read anew. Whoever calls holds the tenant's row.
+    pub(crate) async fn renew(&mut self, scope: &Scope) -> Result<(), Error> {
+        *self = Self { spent: std::mem::take(&mut self.spent), ..Self::of(scope).await? };
+        Ok(())
     }
 }
 

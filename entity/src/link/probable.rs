@@ -179,6 +179,7 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
+    run.renew(scope).await?;
     crate::keys::indexed_alike(scope).await?;
     scope.count_grown(&["source_record", "customer", "block_key", "match_pair"]).await?;
     let mut passed = Passed::default();

@@ -1,6 +1,6 @@
 //! Writing what linking decided: golden rows, redirects, tags, the journal.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use policy::Pii;
@@ -18,7 +18,7 @@ use crate::golden::{Golden, survive};
 use crate::guard::Vaulted;
 use crate::merge::{self, Merged};
 use crate::pin::{self, Pins};
-use crate::{Change, Error, Scope, found, tag};
+use crate::{Change, Error, Scope, found, rights, tag};
 
 /// What was decided.
 pub(super) struct Held<'h> {
@@ -114,6 +114,7 @@ pub(super) async fn customers(change: &Change, run: &Run, held: &Held<'_>, why: 
     let merged = merged(held, &assigned);
     linked.merged = i32::try_from(merged.len()).unwrap_or(i32::MAX);
     merge::redirect(change, &merged, why).await?;
+    rights::carry(change, &moved(held, &assigned, &merged)).await?;
     vacate(scope, held, &merged).await?;
     Ok((linked, assigned))
 }
@@ -176,6 +177,13 @@ fn merged(held: &Held<'_>, assigned: &[Option<Uuid>]) -> Vec<Merged> {
             Some(Merged { winner, loser, records })
         })
         .collect()
+}
+
+/// From which customer to which other records went, but for those that went up in it whole: these are one with it.
+fn moved(held: &Held<'_>, assigned: &[Option<Uuid>], merged: &[Merged]) -> BTreeSet<(Uuid, Uuid)> {
+    let whole: HashSet<(Uuid, Uuid)> = merged.iter().map(|merge| (merge.loser, merge.winner)).collect();
+    let moved = held.members.iter().zip(assigned).filter_map(|(member, now)| Some((member.customer?, (*now)?)));
+    moved.filter(|(had, now)| had != now && !whole.contains(&(*had, *now))).collect()
 }
 
 /// Customers that have no records any more and went up in nobody: an import was undone.
