@@ -9,6 +9,7 @@ mod m20261122_000003_lean;
 mod m20261122_000004_governance;
 mod m20261122_000005_keys;
 mod m20261122_000006_references;
+mod m20261122_000009_undo;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -92,6 +93,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_governance::Migration),
             Box::new(m20261122_000005_keys::Migration),
             Box::new(m20261122_000006_references::Migration),
+            Box::new(m20261122_000009_undo::Migration),
         ]
     }
 }

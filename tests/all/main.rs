@@ -9,6 +9,7 @@ mod keys;
 mod over_http;
 mod personas;
 mod refused;
+mod runs;
 mod steward;
 mod stored;
 mod terminal;
