@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::intake::{self, File, Options, Progress, Report};
+use entity::{Change, Operation, Unaccounted};
 use serde_json::{Value, json};
 use tests::{Engine, Home, Raw, homes, program};
 
@@ -37,15 +38,19 @@ async fn of_file(home: &Home, name: &str) -> (String, String) {
 }
 
 async fn undo(home: &Home, name: &str) {
-    let (id, _) = of_file(home, name).await;
-    for _ in 0..20 {
-        let undone = ask(home, &format!("mutation {{ undoImport(id: \"{id}\") {{ result {{ state }} userErrors {{ message }} }} }}")).await;
-        if undone["undoImport"]["result"]["state"] == "undone" {
-            return;
-        }
-        assert_eq!(undone["undoImport"]["result"]["state"], "undoing", "{undone}");
-    }
-    panic!("{name} is not undone");
+    let tenant = home.house.tenant("globex").await.unwrap();
+    let steward = home.house.operator(tenant.id, "test", "steward", Some("data_quality"));
+    let batch = async || {
+        let operation = Operation::new("command", "Imports.undo");
+        Change::run(&home.house, &steward, operation, async |change| {
+            let reports = entity::import::reports(change, 50).await?;
+            let of_name = reports.iter().find(|report| report.file == name).ok_or(entity::Error::NotFound)?;
+            entity::import::undo::batch(change, of_name.id).await.map_err(Unaccounted::Failed)
+        })
+        .await
+    };
+    while batch().await.unwrap() {}
+    assert_eq!(of_file(home, name).await.1, "undone");
 }
 
 async fn with_phone(home: &Home, phone: &str) -> Value {

@@ -2,6 +2,7 @@
 
 /// A cell that a spreadsheet would take for a formula gets an apostrophe in front; so does one that looks like such a cell, so
 /// that it can be told apart on the way back.
+#[must_use]
 pub fn defused(cell: &str) -> String {
     let bare = cell.trim_start_matches('\'');
     let number = cell.strip_prefix('-').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'));

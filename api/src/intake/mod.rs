@@ -368,7 +368,9 @@ impl Opened {
                     return Ok(());
                 }
                 if !self.standard.columns.report.is_empty() {
-                    read.iter_mut().for_each(|row| defuse::restore(&mut row.cells));
+                    for row in &mut read {
+                        defuse::restore(&mut row.cells);
+                    }
                 }
                 let count = read.len();
                 let standardised = self.standard.rows(read, &mut carried);
