@@ -43,6 +43,11 @@ impl Shared {
         &self.house
     }
 
+    /// The most bytes of an uploaded file.
+    pub const fn upload(&self) -> usize {
+        self.limits.upload
+    }
+
     /// The places for requests of one caller. Callers are users and tokens of the tenants, so the map stays small.
     pub fn slot(&self, caller: &str) -> Arc<Semaphore> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,14 +81,14 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         rate: DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)),
         running: Mutex::default(),
     });
-    let (body, upload) = (config.limits.body, config.limits.upload);
+    let body = config.limits.body;
     let factory = move || {
         App::new()
             .app_data(shared.clone())
             .app_data(web::PayloadConfig::new(body))
             .route("/graphql", web::post().to(post))
             .route("/graphql", web::to(not_post))
-            .service(web::resource("/api/v1/imports").app_data(web::PayloadConfig::new(upload)).route(web::post().to(uploads::import)))
+            .service(web::resource("/api/v1/imports").route(web::post().to(uploads::import)))
             .route("/api/v1/imports/{id}/rejects.csv", web::get().to(uploads::rejected))
             .route("/healthz", web::get().to(async || HttpResponse::Ok().body("ok\n")))
             .route("/readyz", web::get().to(ready))

@@ -122,7 +122,7 @@ pub fn csv(copy: &Value) -> Result<String, Error> {
     let mut out = csv::Writer::from_writer(Vec::new());
     out.write_record(["what", "value"]).map_err(|_| broken())?;
     for (path, value) in rows {
-        out.write_record([path, crate::commands::defused(&value)]).map_err(|_| broken())?;
+        out.write_record([path, crate::intake::defused(&value)]).map_err(|_| broken())?;
     }
     String::from_utf8(out.into_inner().map_err(|_| broken())?).map_err(|_| broken())
 }

@@ -16,7 +16,8 @@ const STALE: Duration = Duration::from_hours(24);
 pub(crate) struct Copy {
     path: PathBuf,
     /// Locked as long as the owner lives; the system lets go of it when the process is killed.
-    _lock: File,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held"))]
+    lock: File,
 }
 
 impl Copy {
@@ -27,7 +28,7 @@ impl Copy {
         let path = PathBuf::from(name);
         let lock = private(&locks(&path))?;
         lock.try_lock()?;
-        let copy = Self { path, _lock: lock };
+        let copy = Self { path, lock };
         private(&copy.path)?;
         Ok(copy)
     }
@@ -112,7 +113,7 @@ mod tests {
         let bare = dir.join("panorama.db.rehearsal-01890000-0000-7000-8000-000000000000");
         std::fs::write(beside(&path, "-wal"), "x").unwrap();
         std::fs::write(&bare, "x").unwrap();
-        killed._lock.unlock().unwrap();
+        killed.lock.unlock().unwrap();
         std::mem::forget(killed);
         sweep(&database);
         assert!(used.path().exists() && bare.exists(), "in use, and young without a lock");

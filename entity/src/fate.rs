@@ -9,12 +9,11 @@ use sea_orm::entity::prelude::*;
 use crate::customer::Customer;
 use crate::guard::{Closed, Open, Reaching, Whose};
 use crate::record::{Column, Entity, Model, Record};
-use crate::source::Source;
 use crate::{Error, Session, customer, import};
 
 /// What became of a row of a file.
 pub struct Fate {
-    /// `sales:1`: source and position behind the header.
+    /// `sales:1`: source and position behind the header; `sales#2:1` of the source's second import.
     pub row_id: String,
     /// The customer's number, for rows that were kept.
     pub customer: Option<Open<String>>,
@@ -53,23 +52,25 @@ pub struct Facts {
     pub amount_fen: Open<Option<i64>>,
 }
 
-/// The newest import of a source that stands.
+/// An import that stands.
 pub struct Told {
     id: Uuid,
-    source: Source,
+    /// What its rows are called: `sales`, of the source's second import `sales#2`.
+    name: String,
     rows: i32,
 }
 
-/// The newest import of each source that ended well and was not undone.
+/// All imports that were not undone, by source and in the order in which they began.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not read import reports.
-pub async fn newest(session: &Session) -> Result<Vec<Told>, Error> {
+pub async fn standing(session: &Session) -> Result<Vec<Told>, Error> {
     session.permit(Verb::ImportRead)?;
     let mut told = Vec::new();
     for source in crate::source::in_scope(session.scope()).await? {
-        if let Some(import) = import::standing(session.scope(), source.id).await? {
-            told.push(Told { id: import.id, source, rows: import.rows_read });
+        for (at, import) in import::standing(session.scope(), source.id).await?.into_iter().enumerate() {
+            let name = if at == 0 { source.name.clone() } else { format!("{}#{}", source.name, at + 1) };
+            told.push(Told { id: import.id, name, rows: import.rows_read });
         }
     }
     Ok(told)
@@ -86,7 +87,7 @@ impl Told {
 /// How many rows are told of at once.
 const WINDOW: i32 = 5_000;
 
-/// What became of the rows of a window.
+/// What became of the rows of a window. A row that a later one replaced is told with what its record is now.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not read import reports.
@@ -97,7 +98,10 @@ pub async fn of(session: &Session, told: &Told, window: std::ops::RangeInclusive
     let kept = scope.find::<Entity>().filter(Column::ImportId.eq(told.id)).filter(Column::RowNumber.between(from, to)).all(scope.tx()).await?;
     let rows = scope.find::<import::row::Entity>().filter(import::row::Column::ImportId.eq(told.id));
     let rows = rows.filter(import::row::Column::RowNumber.between(from, to)).all(scope.tx()).await?;
-    let named: Vec<Uuid> = rows.iter().filter_map(|row| row.record_id).collect();
+    let replaced = "SELECT id, row_number FROM source_record_past WHERE tenant_id = $1 AND import_id = $2 AND row_number BETWEEN $3 AND $4";
+    let replaced = scope.rows(replaced, [told.id.into(), from.into(), to.into()]).await?;
+    let replaced = replaced.iter().map(|row| Ok((row.try_get("", "row_number")?, row.try_get("", "id")?))).collect::<Result<Vec<(i32, Uuid)>, DbErr>>()?;
+    let named: Vec<Uuid> = rows.iter().filter_map(|row| row.record_id).chain(replaced.iter().map(|(_, id)| *id)).collect();
     let mut records: HashMap<Uuid, Model> = kept.iter().map(|row| (row.id, row.clone())).collect();
     records.extend(scope.find::<Entity>().filter(Column::Id.is_in(named)).all(scope.tx()).await?.into_iter().map(|row| (row.id, row)));
     let ids: HashSet<Uuid> = records.values().filter_map(|row| row.customer_id).collect();
@@ -108,7 +112,7 @@ pub async fn of(session: &Session, told: &Told, window: std::ops::RangeInclusive
         let customer = record.and_then(|record| customers.get(&record.customer_id?));
         let whose = customer.map_or(Whose { customer: told.id, owner: None, department: None, closed: Closed::Nothing }, Customer::whose);
         let fate = Fate {
-            row_id: format!("{}:{number}", told.source.name),
+            row_id: format!("{}:{number}", told.name),
             customer: customer.map(Customer::number),
             reason,
             flags: record.map(|record| crate::people::words(&record.flags)).unwrap_or_default(),
@@ -118,6 +122,8 @@ pub async fn of(session: &Session, told: &Told, window: std::ops::RangeInclusive
         (number, fate)
     };
     fates.extend(kept.iter().map(|record| fate(record.row_number, Some(record), None)));
+    let told_already: HashSet<i32> = kept.iter().map(|record| record.row_number).chain(rows.iter().map(|row| row.row_number)).collect();
+    fates.extend(replaced.iter().filter(|(number, _)| !told_already.contains(number)).map(|(number, id)| fate(*number, records.get(id), None)));
     fates.extend(rows.into_iter().map(|row| fate(row.row_number, row.record_id.and_then(|id| records.get(&id)), row.reason)));
     fates.sort_by_key(|(number, _)| *number);
     Ok(fates.into_iter().map(|(_, fate)| fate).collect())

@@ -112,6 +112,11 @@ impl House {
         self.store.close().await;
     }
 
+    /// The clock.
+    pub(crate) const fn clock(&self) -> fn() -> DateTime<Utc> {
+        self.clock
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

@@ -16,7 +16,11 @@ use crate::customer::{self, Customer};
 use crate::link::{self, Touched, Why};
 use crate::record;
 use crate::store::Tenanted;
-use crate::{Change, Error, Scope, Session, consent, contact, order, relation, rights, tag, ticket};
+use crate::{Change, Error, Scope, Session, rights, tag};
+
+mod part;
+
+pub(crate) use part::part;
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -149,23 +153,47 @@ pub(crate) const BLANK: &str = "UPDATE customer SET record_key = NULL, name = NU
     status = NULL, owner_id = NULL, department_id = NULL, provenance = '[]', completeness = 0, score = 0, issues = '[\"no_records\"]', digest = NULL, \
     version = version + 1 WHERE tenant_id = $1 AND id = $2";
 
-/// Customers without records go, unless something else refers to them: then they stay, empty.
+/// What may refer to a customer that has no records any more, and keep it.
+const REFERRING: [(&str, &str); 8] = [
+    ("source_record", "customer_id"),
+    ("customer_order", "customer_id"),
+    ("contact_record", "customer_id"),
+    ("ticket", "customer_id"),
+    ("consent", "customer_id"),
+    ("relation", "customer_id"),
+    ("relation", "other_id"),
+    ("pin", "customer_id"),
+];
+
+/// Customers without records go, and those that went up in them, with what the journal says of them. Where something else still
+/// refers to one of them they stay, empty.
 pub(crate) async fn vacate(scope: &Scope, customers: &[Uuid]) -> Result<(), Error> {
-    for &id in customers {
-        use customer::table::{Column as Of, Entity as Customers};
-        let referred = scope.find::<Entity>().filter(Column::WinnerId.eq(id).or(Column::LoserId.eq(id))).one(scope.tx()).await?.is_some()
-            || scope.find::<Customers>().filter(Of::MergedInto.eq(id)).one(scope.tx()).await?.is_some()
-            || scope.find::<consent::table::Entity>().filter(consent::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
-            || scope.find::<order::table::Entity>().filter(order::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
-            || scope.find::<contact::table::Entity>().filter(contact::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
-            || scope.find::<ticket::table::Entity>().filter(ticket::table::Column::CustomerId.eq(id)).one(scope.tx()).await?.is_some()
-            || relation::mentions(scope, id).await?
-            || crate::pin::mentions(scope, id).await?;
-        scope.delete_where::<tag::tagged::Entity>(tag::tagged::Column::CustomerId.eq(id)).await?;
-        if referred {
-            scope.run(BLANK, [id.into()]).await?;
-        } else {
-            scope.delete_where::<Customers>(Of::Id.eq(id)).await?;
+    use customer::table::{Column as Of, Entity as Customers};
+    for chunk in customers.chunks(1_000) {
+        let heirs = customer::heirs(scope, chunk).await?;
+        let family: Vec<Uuid> = heirs.keys().copied().collect();
+        let mut stay: HashSet<Uuid> = HashSet::new();
+        for part in family.chunks(5_000) {
+            for (table, column) in REFERRING {
+                let (these, values) = scope.named(column, part, 2);
+                let referred = scope.ids(&format!("SELECT DISTINCT {column} AS id FROM {table} WHERE tenant_id = $1 AND {these}"), values).await?;
+                stay.extend(referred.iter().filter_map(|id| heirs.get(id)));
+            }
+        }
+        for id in &stay {
+            scope.delete_where::<tag::tagged::Entity>(tag::tagged::Column::CustomerId.eq(*id)).await?;
+            scope.run(BLANK, [(*id).into()]).await?;
+        }
+        let gone: Vec<Uuid> = heirs.iter().filter(|(_, heir)| !stay.contains(heir)).map(|(id, _)| *id).collect();
+        for part in gone.chunks(5_000) {
+            let these = || part.iter().copied();
+            scope.delete_where::<tag::tagged::Entity>(scope.among(tag::tagged::Column::CustomerId, these())).await?;
+            scope.delete_where::<Entity>(scope.among(Column::WinnerId, these())).await?;
+            scope.delete_where::<Entity>(scope.among(Column::LoserId, these())).await?;
+            scope.update_where::<Customers>(scope.among(Of::Id, these()), vec![(Of::MergedInto, Expr::value(None::<Uuid>))]).await?;
+        }
+        for part in gone.chunks(5_000) {
+            scope.delete_where::<Customers>(scope.among(Of::Id, part.iter().copied())).await?;
         }
     }
     Ok(())

@@ -172,11 +172,6 @@ pub(crate) async fn any(scope: &Scope) -> Result<bool, Error> {
     Ok(scope.find::<Entity>().one(scope.tx()).await?.is_some())
 }
 
-/// Whether something is pinned of this customer.
-pub(crate) async fn mentions(scope: &Scope, customer: Uuid) -> Result<bool, Error> {
-    Ok(scope.find::<Entity>().filter(Column::CustomerId.eq(customer)).one(scope.tx()).await?.is_some())
-}
-
 /// The pins of customers. Those of a customer that was merged into another count there where it has none of its own.
 pub(crate) async fn of(scope: &Scope, keys: &Keyring, customers: &[Uuid]) -> Result<HashMap<Uuid, Pins>, Error> {
     let heirs = customer::heirs(scope, customers).await?;

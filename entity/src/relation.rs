@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use policy::Field;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait;
 
 use crate::customer::Customer;
 use crate::guard::{Open, Reaching};
@@ -53,10 +52,4 @@ pub async fn of(session: &Session, customers: &[Customer]) -> Result<HashMap<Uui
     let scope = session.scope();
     let rows = scope.find::<table::Entity>().filter(table::Column::CustomerId.is_in(customers.iter().map(Customer::id))).all(scope.tx()).await?;
     Ok(Reaching::by_customer(customers, rows, |row| Some(row.customer_id)))
-}
-
-/// Whether a relation names this customer.
-pub(crate) async fn mentions(scope: &crate::Scope, id: Uuid) -> Result<bool, Error> {
-    let named = table::Column::CustomerId.eq(id).or(table::Column::OtherId.eq(id));
-    Ok(scope.find::<table::Entity>().filter(named).one(scope.tx()).await?.is_some())
 }

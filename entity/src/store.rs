@@ -314,6 +314,15 @@ impl Scope {
         Expr::col(column.as_column_ref()).eq(PgFunc::any(Expr::cust_with_values("ARRAY(SELECT unnest($1))", [values])))
     }
 
+    /// The same in SQL of one's own, with the values from `$first` on.
+    pub(crate) fn named(&self, column: &str, ids: &[Uuid], first: usize) -> (String, Vec<Value>) {
+        if self.tx.get_database_backend() == DbBackend::Postgres {
+            return (format!("{column} = ANY(ARRAY(SELECT unnest(${first}::uuid[])))"), vec![ids.to_vec().into()]);
+        }
+        let marks: Vec<String> = (first..first + ids.len()).map(|n| format!("${n}")).collect();
+        (format!("{column} IN ({})", marks.join(", ")), ids.iter().map(|id| Value::from(*id)).collect())
+    }
+
     /// Has PostgreSQL count tables that have grown much since it did so last: without knowing what is in them it would look rows
     /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute.
     pub(crate) async fn count_grown(&self, tables: &[&str]) -> Result<(), Error> {

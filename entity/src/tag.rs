@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use policy::Field;
+use policy::mapping::Target;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QuerySelect, QueryTrait};
@@ -98,25 +99,23 @@ pub(crate) fn customers_with(session: &Session, name: &str) -> sea_orm::sea_quer
     links.select_only().column(tagged::Column::CustomerId).into_query()
 }
 
-/// Gives customers tags of `(category, name)`, making the tags that are new. Customers that were derived anew first lose what
-/// they bear in those categories; tags of other categories stay.
+/// What records say as tags; each is a category under its label. Tags of other categories were given by hand.
+const DERIVED: [Target; 3] = [Target::Level, Target::Place, Target::Tags];
+
+/// Gives customers tags of `(category, name)`, making the tags that are new. Customers that were derived anew first lose all that
+/// records once said of them; what was given by hand stays.
 pub(crate) async fn replace(scope: &Scope, rederived: &[Uuid], wanted: &[(Uuid, String, String)]) -> Result<(), Error> {
-    let categories: std::collections::BTreeSet<&str> = wanted.iter().map(|(_, category, _)| category.as_str()).collect();
     for chunk in rederived.chunks(5_000) {
-        let of_category = scope
-            .find::<table::Entity>()
-            .filter(table::Column::Category.is_in(categories.iter().copied()))
-            .select_only()
-            .column(table::Column::Id)
-            .into_query();
+        let of_category =
+            scope.find::<table::Entity>().filter(table::Column::Category.is_in(DERIVED.map(Target::zh))).select_only().column(table::Column::Id).into_query();
         let theirs = scope.among(tagged::Column::CustomerId, chunk.iter().copied());
         scope.delete_where::<tagged::Entity>(sea_orm::Condition::all().add(theirs).add(tagged::Column::TagId.in_subquery(of_category))).await?;
     }
     let names: std::collections::BTreeSet<&str> = wanted.iter().map(|(_, _, name)| name.as_str()).collect();
     let mut tags: HashMap<(String, String), Uuid> = HashMap::new();
     for chunk in names.into_iter().collect::<Vec<_>>().chunks(5_000) {
-        let named = scope.find::<table::Entity>().filter(scope.among(table::Column::Name, chunk.iter().map(|name| (*name).to_owned())));
-        tags.extend(named.all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)));
+        let select = scope.find::<table::Entity>().filter(scope.among(table::Column::Name, chunk.iter().map(|name| (*name).to_owned())));
+        tags.extend(select.all(scope.tx()).await?.into_iter().map(|tag| ((tag.category, tag.name), tag.id)));
     }
     let mut new = Vec::new();
     for (_, category, name) in wanted {

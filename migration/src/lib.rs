@@ -11,6 +11,7 @@ mod m20261122_000005_keys;
 mod m20261122_000006_references;
 mod m20261122_000007_erasure;
 mod m20261122_000008_governors;
+mod m20261122_000009_undo;
 mod m20261122_000010_linking;
 mod m20261122_000011_log;
 mod sql;
@@ -98,6 +99,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_references::Migration),
             Box::new(m20261122_000007_erasure::Migration),
             Box::new(m20261122_000008_governors::Migration),
+            Box::new(m20261122_000009_undo::Migration),
             Box::new(m20261122_000010_linking::Migration),
             Box::new(m20261122_000011_log::Migration),
         ]

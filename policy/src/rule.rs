@@ -360,7 +360,8 @@ mod tests {
             let error = Policy::read(&text).unwrap_err().to_string();
             assert!(error.contains("at most"), "{error}");
         }
-        let most: String = (0..25).map(|i| format!("p, {}, Customer.phone, read.masked, all, *, allow\n", list(char::from(b'a' + i), 800))).collect();
+        let line = |i| format!("p, {}, Customer.phone, read.masked, all, *, allow", list(char::from(b'a' + i), 800));
+        let most = (0..25).map(line).collect::<Vec<String>>().join("\n");
         assert_eq!(Policy::read(&most).unwrap().rules().len(), Policy::RULES);
         assert_eq!(expand("{a,b}.{c, d}e", 4).unwrap(), ["a.ce", "a.de", "b.ce", "b.de"]);
     }

@@ -259,7 +259,7 @@ async fn a_filter_by_what_is_not_seen_tells_no_few() {
             assert!(begun.elapsed() < Duration::from_secs(6));
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let since = chrono::Utc::now();
+        let since = home.house.now();
         let globex = home.house.tenant("globex").await.unwrap().id;
         let steward = home.house.operator(globex, "test", "steward", Some("data_quality"));
         let text = "序号,客户姓名,手机,客户状态\n96001,司徒辛一,13612396001,成交客户\n96002,司徒辛二,13612396002,成交客户\n";

@@ -13,6 +13,7 @@ mod personas;
 mod proof;
 mod refused;
 mod rights;
+mod runs;
 mod steward;
 mod stored;
 mod terminal;

@@ -10,9 +10,10 @@ use entity::audit::{self, Checked, Event, Filter, Manifest, Piece, Verifier, ver
 use entity::customer::{By, find};
 
 use super::desk::Desk;
-use super::{defused, print, say};
+use super::{print, say};
 use crate::config::Config;
 use crate::error::Stop;
+use crate::intake::defused;
 use crate::{home, keeper};
 
 /// The audit log.

@@ -10,6 +10,7 @@ use entity::signoff::{self, Signoff};
 use entity::{Change, Guarded, Session, merge, pair, pin, record};
 use policy::survivorship::{Survives, Survivorship};
 use policy::{Field, Pii, View};
+use std::fmt::Write;
 use uuid::Uuid;
 
 use super::desk::Desk;
@@ -401,7 +402,7 @@ impl Sample {
                             shown(&session, &row.record.address())?,
                             row.right.map_or("", |right| if right { "right" } else { "wrong" }).to_owned(),
                         ];
-                        lines += &format!("{origin}\t{}\n", said.join("\t"));
+                        let _ = writeln!(lines, "{origin}\t{}", said.join("\t"));
                     }
                     Ok(lines)
                 };

@@ -59,7 +59,7 @@ pub async fn run(house: &House, tenant: &str, files: &[File<'_>], options: &Opti
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {elapsed}") {
         bar.set_style(style);
     }
-    let (mut total, mut behind, mut last) = (0, 0, 0);
+    let (mut total, mut behind, mut last, mut said) = (0, 0, 0, 0);
     let mut show = |progress: Progress<'_>| match progress {
         Progress::Read(file, bytes) => {
             total += bytes;
@@ -75,7 +75,8 @@ pub async fn run(house: &House, tenant: &str, files: &[File<'_>], options: &Opti
             last = at;
             bar.set_position(behind + at);
             bar.set_message(format!("{rows} rows"));
-            if !terminal && !quiet && rows % 100_000 == 0 {
+            if !terminal && !quiet && rows / 100_000 != said {
+                said = rows / 100_000;
                 say(&format!("{}: {rows} rows", tenant.slug));
             }
         }

@@ -8,12 +8,12 @@ mod import;
 mod keys;
 mod person;
 mod policy;
+mod rejects;
 mod rows;
 mod steward;
 mod tenants;
 
-pub(crate) use rows::defused;
-pub use steward::rejects;
+pub use rejects::Rejects;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

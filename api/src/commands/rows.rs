@@ -1,17 +1,20 @@
 //! What became of every imported row, as CSV.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use entity::Session;
 use entity::fate::{self, Facts};
-use entity::{Operation, Session};
 use policy::clean::{amount, industry};
 use policy::{Pii, View};
 
+use super::desk::Desk;
 use super::say;
-use crate::config::{Config, login};
+use crate::config::Config;
 use crate::error::Stop;
-use crate::home;
+use crate::intake::defused;
 
 /// What became of every imported row.
 #[derive(Args)]
@@ -25,63 +28,96 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Does it.
+    /// Does it, window by window: each is written when its access is recorded.
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
-        let house = home::open(config).await?;
-        let tenant = house.tenant(&self.tenant).await?;
-        let steward = house.operator(tenant.id, &login(), "steward", Some("data_quality"));
-        let csv = Session::run(&house, &steward, Operation::new("command", "Rows.export"), async |session| rows(&session).await).await??;
-        write_whole(&self.out, &csv)?;
+        let desk = Desk::steward(config, &self.tenant).await?;
+        let broken = |problem: csv::Error| Stop::new(format!("file {}: {problem}", self.out.display()));
+        let mut out = csv::Writer::from_writer(Whole::begin(&self.out)?);
+        out.write_record(COLUMNS).map_err(broken)?;
+        for told in desk.look("Rows.export", async |session| fate::standing(&session).await).await? {
+            for window in told.windows() {
+                let rows = async |session: std::sync::Arc<Session>| {
+                    let fates = fate::of(&session, &told, window).await?;
+                    fates.into_iter().map(|fate| cells(&session, fate)).collect::<Result<Vec<_>, entity::Error>>()
+                };
+                for row in desk.look("Rows.export", rows).await? {
+                    out.write_record(row.map(|cell| defused(&cell))).map_err(broken)?;
+                }
+            }
+        }
+        out.into_inner().map_err(|problem| Stop::new(format!("file {}: {}", self.out.display(), problem.error())))?.finish()?;
         say(&format!("{} holds personal data in the clear; keep it safe and delete it when done", self.out.display()));
         Ok(())
     }
 }
 
-/// Writes a file that only its owner may read. It appears whole or not at all; a device is written to as it is.
-pub fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<(), Stop> {
-    let failed = |problem: std::io::Error| Stop::new(format!("file {}: {}", path.display(), problem.kind()));
-    let partial = path.with_extension("partial");
-    let whole = path.is_file() || !path.exists();
-    if let Err(problem) = write(if whole { &partial } else { path }, bytes) {
-        if whole {
-            let _ = std::fs::remove_file(&partial);
-        }
-        return Err(failed(problem));
-    }
-    if whole {
-        std::fs::rename(&partial, path).map_err(failed)?;
-    }
-    Ok(())
+/// A file that only its owner may read. It appears whole or not at all; a device is written to as it is.
+pub struct Whole {
+    path: PathBuf,
+    /// Where it is until it is whole.
+    partial: Option<PathBuf>,
+    file: BufWriter<File>,
 }
 
-fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.flush()
+impl Whole {
+    /// Begins it.
+    pub fn begin(path: &Path) -> Result<Self, Stop> {
+        let partial = (path.is_file() || !path.exists()).then(|| path.with_extension("partial"));
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(partial.as_deref().unwrap_or(path)).map_err(|problem| failed(path, &problem))?;
+        Ok(Self { path: path.to_owned(), partial, file: BufWriter::new(file) })
+    }
+
+    /// Goes on with it.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.file.write_all(bytes).map_err(|problem| failed(&self.path, &problem))
+    }
+
+    /// It is whole.
+    pub fn finish(mut self) -> Result<(), Stop> {
+        self.file.flush().map_err(|problem| failed(&self.path, &problem))?;
+        match self.partial.take() {
+            Some(partial) => std::fs::rename(partial, &self.path).map_err(|problem| failed(&self.path, &problem)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn failed(path: &Path, problem: &std::io::Error) -> Stop {
+    Stop::new(format!("file {}: {}", path.display(), problem.kind()))
+}
+
+impl Write for Whole {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if let Some(partial) = &self.partial {
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+}
+
+/// Writes such a file at once.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Stop> {
+    let mut whole = Whole::begin(path)?;
+    whole.add(bytes)?;
+    whole.finish()
 }
 
 const COLUMNS: [&str; 12] = ["row_id", "customer_id", "rejected", "reject_reason", "flags", "name", "phone", "email", "date", "industry", "address", "amount"];
 
-async fn rows(session: &Session) -> Result<Vec<u8>, Stop> {
-    let mut out = csv::Writer::from_writer(Vec::new());
-    let broken = |_| Stop::new("the rows cannot be written");
-    out.write_record(COLUMNS).map_err(broken)?;
-    for told in fate::newest(session).await? {
-        for window in told.windows() {
-            for fate in fate::of(session, &told, window).await? {
-                out.write_record(cells(session, fate)?.map(|cell| defused(&cell))).map_err(broken)?;
-            }
-        }
-    }
-    out.into_inner().map_err(|_| Stop::new("the rows cannot be written"))
-}
-
-fn cells(session: &Session, fate: fate::Fate) -> Result<[String; 12], Stop> {
+fn cells(session: &Session, fate: fate::Fate) -> Result<[String; 12], entity::Error> {
     let (mut date, mut code, mut fen) = (String::new(), String::new(), String::new());
     if let Some(Facts { date: on, industry, amount_fen }) = fate.facts() {
         date = session.tell(on).flatten().map(|date| date.to_string()).unwrap_or_default();
@@ -101,13 +137,7 @@ fn cells(session: &Session, fate: fate::Fate) -> Result<[String; 12], Stop> {
 }
 
 /// A personal value of a row, as clear as the steward may see it.
-fn show<K: Pii>(session: &Session, value: Option<entity::Guarded<K>>) -> Result<String, Stop> {
-    let shown = value.map(|value| session.show(&value, View::Clear)).transpose().map_err(entity::Error::from)?;
+fn show<K: Pii>(session: &Session, value: Option<entity::Guarded<K>>) -> Result<String, entity::Error> {
+    let shown = value.map(|value| session.show(&value, View::Clear)).transpose()?;
     Ok(shown.flatten().unwrap_or_default())
-}
-
-/// A cell that a spreadsheet would take for a formula gets an apostrophe in front.
-pub fn defused(cell: &str) -> String {
-    let number = cell.strip_prefix('-').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number { format!("'{cell}") } else { cell.to_owned() }
 }

@@ -5,18 +5,19 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use entity::import::{self, Report, Wanted, reject, undo};
-use entity::{Change, Session, quality, reference, source};
+use entity::import::{self, Report, Wanted, undo};
+use entity::{Change, quality, reference, source};
 use policy::clean::{Addition, ReferenceKind};
 use policy::mapping::{Mapping as Meaning, Source as Described, propose};
 use uuid::Uuid;
 
 use super::desk::Desk;
-use super::rows::{defused, write_whole};
+use super::rejects::Rejects;
+use super::rows::{Whole, write_whole};
 use super::{print, say};
 use crate::config::Config;
 use crate::error::Stop;
-use crate::intake::{REPORT_COLUMNS, read};
+use crate::intake::read;
 
 /// Mappings of source systems: what the columns of a file mean.
 #[derive(Subcommand)]
@@ -278,8 +279,14 @@ impl Imports {
                 print(&reports.iter().map(line).collect::<String>())
             }
             Self::Rejects { id, tenant, out } => {
-                let csv = Desk::steward(config, &tenant).await?.look("Imports.rejects", async |session| rejects(&session, id).await).await?;
-                write_whole(&out, &csv)?;
+                let desk = Desk::steward(config, &tenant).await?;
+                let (mut rejects, header) = desk.look("Imports.rejects", async |session| Rejects::begin(&session, id).await).await?;
+                let mut file = Whole::begin(&out)?;
+                file.add(&header)?;
+                while let Some(csv) = desk.look("Imports.rejects", async |session| rejects.next(&session).await).await? {
+                    file.add(&csv)?;
+                }
+                file.finish()?;
                 say(&format!("{} holds personal data in the clear; keep it safe, mend it, import it, delete it", out.display()));
                 Ok(())
             }
@@ -312,39 +319,5 @@ impl Imports {
                 print(&out)
             }
         }
-    }
-}
-
-/// The rejected rows in the source's columns, with reason, detail and suggestion. Cells are as clear as the caller may see
-/// them, and defused for spreadsheets.
-///
-/// # Errors
-/// [`entity::Error::Denied`] to whom may not read import reports; [`entity::Error::NotFound`].
-pub async fn rejects(session: &Session, id: Uuid) -> Result<Vec<u8>, entity::Error> {
-    let broken = |_| entity::Error::Invalid("the rejects cannot be written".to_owned());
-    let mut rejects = reject::of(session, id).await?;
-    // A file of mended rejects has these columns already.
-    rejects.header.retain(|header| !REPORT_COLUMNS.contains(&header.as_str()));
-    let mut out = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-    let header: Vec<&str> = rejects.header.iter().map(String::as_str).chain(REPORT_COLUMNS).collect();
-    out.write_record(&header).map_err(broken)?;
-    for row in rejects.rows {
-        let shown = session.show(&row.raw, policy::View::Clear)?.unwrap_or_default();
-        let mut cells: Vec<String> = serde_json::from_str(&shown).unwrap_or_default();
-        cells.resize(rejects.header.len(), String::new());
-        cells.extend([row.reason.clone(), row.detail, suggestion(&row.reason).to_owned()]);
-        out.write_record(cells.iter().map(|cell| defused(cell))).map_err(broken)?;
-    }
-    out.into_inner().map_err(|_| entity::Error::Invalid("the rejects cannot be written".to_owned()))
-}
-
-/// What to do about a reason.
-fn suggestion(reason: &str) -> &'static str {
-    match reason {
-        "invalid_phone" => "写上完整的11位手机号，或留空 / write the whole number of 11 digits, or leave the cell empty",
-        "mostly_empty" => "补全这一行，或删除 / complete the row, or delete it",
-        "too_long" => "缩短编号或标签 / shorten the id or tag",
-        "not_a_record" => "不是客户数据，删除这一行 / not a customer; delete the row",
-        _ => "",
     }
 }

@@ -17,7 +17,17 @@ pub struct File<'f> {
 
 enum Content {
     Path(PathBuf),
-    Bytes(Cow<'static, [u8]>),
+    Bytes(Held),
+}
+
+/// Bytes in memory, the same ones however often they are opened.
+#[derive(Clone)]
+struct Held(Arc<Cow<'static, [u8]>>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Bytes that can be read twice.
@@ -35,7 +45,7 @@ impl<'f> File<'f> {
     /// A file in memory.
     #[must_use]
     pub fn of(source: &'f str, name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { source, name: name.to_owned(), content: Content::Bytes(bytes.into()) }
+        Self { source, name: name.to_owned(), content: Content::Bytes(Held(Arc::new(bytes.into()))) }
     }
 
     /// Opens it.

@@ -21,6 +21,12 @@ pub struct Columns {
 /// The columns that a rejects file has behind those of the source.
 pub const REPORT_COLUMNS: [&str; 3] = ["拒绝原因/reason", "说明/detail", "建议/suggestion"];
 
+/// Whether a header is that of a rejects file, whose cells were defused.
+pub fn of_rejects(header: &[String]) -> bool {
+    let report = REPORT_COLUMNS.map(header_key);
+    header.iter().any(|cell| report.contains(&header_key(cell)))
+}
+
 impl Columns {
     /// Finds the mapping's columns in a header.
     ///

@@ -1,14 +1,17 @@
 //! Intake: read → map → standardise → validate → seal → load and link → reconcile, file by file.
 //!
 //! Reading, cleaning and sealing of a batch go on beside the database's work on the batch before it; memory holds a few
-//! batches, whatever the size of the file.
+//! batches, whatever the size of the file and of its rows.
 
+mod beside;
+mod defuse;
 mod file;
 mod map;
 pub mod read;
 mod standardise;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use entity::import::load::{self, SoFar};
@@ -20,17 +23,23 @@ use entity::{Change, House, Operation, Principal, Session, Unaccounted, people, 
 use policy::mapping::header_key;
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::JoinSet;
 
+pub use defuse::defused;
 pub use file::File;
 pub use map::REPORT_COLUMNS;
 
 use crate::error::Stop;
+use beside::Beside;
 use map::Columns;
 use read::{Limits, Look, Row};
 use standardise::{Carried, Standard};
 
 /// The most rows of one transaction.
 const BATCH: usize = 5_000;
+
+/// The bytes of cells with which a batch is full, however few its rows.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// What became of a file.
 #[derive(Clone, Debug, Serialize)]
@@ -213,6 +222,15 @@ enum Bracket<'b> {
 }
 
 impl Bracket<'_> {
+    /// Tells the others that an import is being run, until what it returns is dropped. Of a rehearsal they know nothing.
+    fn beat(&self, import: &Import) -> JoinSet<Infallible> {
+        let mut beats = JoinSet::new();
+        if let Self::Each(house, ..) = self {
+            beats.spawn(import::beat(house, import));
+        }
+        beats
+    }
+
     async fn run<T>(&self, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
         match self {
             Self::Each(house, principal, uploaded) => {
@@ -267,7 +285,10 @@ impl Opened {
             ))
         })?;
         let ahead = first.split_off(header + 1);
-        let header = first.pop().map(|row| row.cells).unwrap_or_default();
+        let mut header = first.pop().map(|row| row.cells).unwrap_or_default();
+        if map::of_rejects(&header) {
+            defuse::restore(&mut header);
+        }
         let columns = Columns::find(&header, &source.mapping).map_err(in_file)?;
         let standard = Standard { header, columns, tells: source.mapping.tells, people, reference };
         Ok(Self { name: file.name.clone(), source, look, standard, ahead, rows, at })
@@ -284,11 +305,13 @@ impl Opened {
             .await?;
         let Begun { import, counts, tally } = begun;
         let mut so_far = SoFar { counts, tally };
+        let beats = bracket.beat(&import);
         let loaded = self.load(bracket, &import, &mut run, &mut so_far, progress, &at).await;
+        drop(beats);
         let ended = match loaded {
             Ok(Some(stopped)) => Ok(stopped),
             Ok(None) => {
-                let finished = bracket.run("Import.finish", async |change| import::finish(change, &import, &so_far.counts, &so_far.tally).await).await;
+                let finished = bracket.run("Import.finish", async |change| import::finish(change, &import, &so_far).await).await;
                 finished.map(|()| "done".to_owned())
             }
             Err(stop) => Err(stop),
@@ -297,7 +320,7 @@ impl Opened {
             Ok(state) => Ok(Imported { source, file: name, import: import.id(), state, encoding, counts: so_far.counts, tally: so_far.tally }),
             Err(stop) => {
                 // What stopped it may keep this from being written too; running the file again goes on all the same.
-                if bracket.run("Import.fail", async |change| import::fail(change, &import, &so_far.counts, &so_far.tally).await).await.is_err() {
+                if bracket.run("Import.fail", async |change| import::fail(change, &import, &so_far).await).await.is_err() {
                     tracing::warn!(import = %import.id(), "the import could not be marked as failed");
                 }
                 Err(stop)
@@ -316,8 +339,7 @@ impl Opened {
         at: &file::Position,
     ) -> Result<Option<String>, Stop> {
         let mut batches = self.batches(import.clone(), so_far.counts.read);
-        while let Some(batch) = batches.recv().await {
-            let (batch, tally) = batch?;
+        while let Some((batch, tally)) = batches.next().await? {
             let loaded = bracket
                 .run("Import.batch", async |change| match import::stopped(change, import).await? {
                     Some(state) => Ok(Err(state)),
@@ -334,34 +356,60 @@ impl Opened {
     }
 
     /// Reads, cleans and seals on a thread of its own, a batch or two ahead. `done` rows were loaded by an earlier run.
-    fn batches(self, import: Import, done: i32) -> tokio::sync::mpsc::Receiver<Result<(seal::Batch, Tally), Stop>> {
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        tokio::task::spawn_blocking(move || {
+    fn batches(self, import: Import, done: i32) -> Beside<(seal::Batch, Tally)> {
+        Beside::run(self.name.clone(), move |out| {
             let mut rows = self.ahead.into_iter().map(Ok).chain(self.rows);
             let mut carried = Carried::default();
             let mut skip = usize::try_from(done).unwrap_or(0);
             loop {
-                let most = if skip > 0 { skip.min(BATCH) } else { BATCH };
-                let read: Result<Vec<Row>, _> = rows.by_ref().take(most).collect();
-                let sealed = match read {
-                    Ok(read) if read.is_empty() => return,
-                    Ok(read) => {
-                        let count = read.len();
-                        let standardised = self.standard.rows(read, &mut carried);
-                        if skip > 0 {
-                            skip -= count;
-                            continue;
-                        }
-                        import.seal(standardised.drafts, standardised.rejects).map(|batch| (batch, standardised.tally)).map_err(Stop::from)
+                let read = cut(&mut rows, if skip > 0 { skip.min(BATCH) } else { BATCH });
+                let mut read = read.map_err(|unreadable| Stop::new(format!("file {}: {unreadable}", self.name)))?;
+                if read.is_empty() {
+                    return Ok(());
+                }
+                if !self.standard.columns.report.is_empty() {
+                    for row in &mut read {
+                        defuse::restore(&mut row.cells);
                     }
-                    Err(unreadable) => Err(Stop::new(format!("file {}: {unreadable}", self.name))),
-                };
-                let broken = sealed.is_err();
-                if sender.blocking_send(sealed).is_err() || broken {
-                    return;
+                }
+                let count = read.len();
+                let standardised = self.standard.rows(read, &mut carried);
+                if skip > 0 {
+                    skip -= count;
+                    continue;
+                }
+                let batch = import.seal(standardised.drafts, standardised.rejects)?;
+                if out.send((batch, standardised.tally)).is_err() {
+                    return Ok(());
                 }
             }
-        });
-        receiver
+        })
+    }
+}
+
+/// The next rows of a transaction.
+fn cut(rows: &mut impl Iterator<Item = Result<Row, read::Unreadable>>, most: usize) -> Result<Vec<Row>, read::Unreadable> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < most && bytes < BATCH_BYTES {
+        let Some(row) = rows.next().transpose()? else { break };
+        bytes += row.cells.iter().map(String::len).sum::<usize>();
+        batch.push(row);
+    }
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_by_rows_or_by_bytes() {
+        let rows = |wide: usize, many: usize| {
+            let mut rows = (0..many).map(move |_| Ok(Row { line: 1, cells: vec!["x".repeat(wide)] }));
+            std::iter::from_fn(|| Some(cut(&mut rows, BATCH).unwrap().len()).filter(|count| *count > 0)).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(10, 12_000), [5_000, 5_000, 2_000]);
+        assert_eq!(rows(4 << 20, 10), [4, 4, 2]);
+        assert_eq!(rows(40 << 20, 2), [1, 1], "a row that is too large for a batch is one");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, SubsecRound, Utc};
 use policy::{Verb, link};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -43,8 +44,11 @@ pub struct SoFar {
 pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: Batch, mut tally: Tally, so_far: &SoFar) -> Result<SoFar, Error> {
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
+    let begun = std::time::Instant::now();
     crate::tenant::lock(scope).await?;
     run.renew(scope).await?;
+    // Behind the wait: what other imports met of a version is told by the times.
+    let at = now(change, begun);
     scope.count_grown(&["source_record", "customer", "customer_order", "contact_record", "ticket"]).await?;
     import.follow(change);
     if !keys::hold(scope, &batch.keys).await? {
@@ -54,26 +58,30 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
         refuse_erased(change, import, &mut batch, &mut tally).await?;
     }
     let mut counts = Counts { read: size(batch.read()), rejected: size(batch.rejects.len()), warnings: tally.warnings.values().sum(), ..Counts::default() };
-    let begun = std::time::Instant::now();
     let mut load = Load::of(scope, import, batch, &mut counts).await?;
     load.forget(scope, import).await?;
     let recognised = begun.elapsed();
     let touched = load.touched(import);
     let settled = settle(change, run, touched, Why { kind: "linked", reason: "by the rules, at an import" }).await?;
     let linked = begun.elapsed();
-    load.store(change, &settled.customers).await?;
+    load.store(scope, &settled.customers, at).await?;
     tracing::debug!(?recognised, ?linked, stored = ?begun.elapsed(), "a batch, from its beginning");
     if !counts.reconciles() {
         return Err(Error::Invalid("the counts of a batch do not add up; nothing of it was loaded".to_owned()));
     }
-    let mut now = so_far.clone();
-    now.counts.add(&counts);
-    now.tally.add(&tally);
-    now.tally.linked.add(&settled.linked);
-    keep(change, import, &now.counts, &now.tally, "running").await?;
+    let mut after = so_far.clone();
+    after.counts.add(&counts);
+    after.tally.add(&tally);
+    after.tally.linked.add(&settled.linked);
+    keep(change, import, &after, "running", now(change, begun)).await?;
     change.note("import", import.id.to_string());
     change.note("counts", serde_json::to_value(counts).unwrap_or_default());
-    Ok(now)
+    Ok(after)
+}
+
+/// The time now, of a session that waited or worked since `begun`.
+fn now(change: &Change, begun: std::time::Instant) -> DateTime<Utc> {
+    (change.now() + begun.elapsed()).trunc_subsecs(6)
 }
 
 /// Rows of persons who were erased are rejected, and nothing of them is kept, not even for the report; nor of rows that were
@@ -246,15 +254,14 @@ impl Load {
         Touched { fresh, keys, ..Touched::default() }
     }
 
-    async fn store(self, change: &Change, customers: &HashMap<Uuid, Uuid>) -> Result<(), Error> {
-        let scope = change.scope();
+    async fn store(self, scope: &Scope, customers: &HashMap<Uuid, Uuid>, at: DateTime<Utc>) -> Result<(), Error> {
         let (mut new, mut changed) = (Vec::new(), Vec::new());
         let (mut orders, mut contacts, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
         for Fresh { row, known } in self.fresh {
             let customer = Set(customers.get(&row.id).copied());
             let mut record = row.record;
             record.customer_id = customer.clone();
-            record.imported_at = Set(change.now());
+            record.imported_at = Set(at);
             match known {
                 Some(known) => {
                     record.held_for = Set(known.held_for);
@@ -304,8 +311,8 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
     let mut n = 1;
     while !names.is_empty() {
         for chunk in names.chunks(5_000) {
-            let named = scope.among(Column::ExternalId, chunk.iter().cloned());
-            let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(named);
+            let these = scope.among(Column::ExternalId, chunk.iter().cloned());
+            let select = scope.find::<Entity>().filter(Column::SourceId.eq(import.source.id)).filter(these);
             let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
             known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
         }

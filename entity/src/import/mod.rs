@@ -1,23 +1,26 @@
 //! Imports: what was read, what became of every row, and whether it adds up. A run goes on in whole batches, so it can be
 //! paused, cut off, resumed and undone.
 
+mod heir;
 pub mod load;
 pub mod reject;
 mod report;
 pub mod seal;
 pub mod undo;
 
+use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Duration, Utc};
 use policy::Verb;
 use policy::field::kinds::Raw;
 use sea_orm::ActiveValue::Set;
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait;
+use sea_orm::sea_query::{ExprTrait, IntoCondition, LockType, SimpleExpr};
+use sea_orm::{Condition, QueryOrder, QuerySelect};
 use serde_json::json;
 
+use load::SoFar;
 pub(crate) use report::standing;
 pub use report::{Counts, Report, Tally, report, reports};
 use report::{counts, tally};
@@ -26,7 +29,7 @@ use crate::guard::Vaulted;
 use crate::source::Source;
 use crate::store::Tenanted;
 use crate::vault::{Keyring, Wrapped};
-use crate::{Change, Error, source};
+use crate::{Change, Error, House, TenantId, source};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -112,6 +115,7 @@ impl Vaulted for row::Model {
 /// A running import, and what it needs to seal rows away from the database.
 #[derive(Clone)]
 pub struct Import {
+    tenant: TenantId,
     pub(crate) id: Uuid,
     pub(crate) source: Source,
     /// The keys that seal its rows: they follow those of the sessions that load them, for an import may outlive an epoch.
@@ -134,6 +138,12 @@ impl Import {
     /// Goes on with the keys of a session.
     fn follow(&self, change: &Change) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = change.keyring_arc();
+    }
+
+    /// Its row, as long as this run has it.
+    fn mine(&self) -> Condition {
+        let mine = table::Column::Id.eq(self.id).and(table::Column::Runner.eq(self.runner.as_str()));
+        mine.and(table::Column::State.eq("running")).into_condition()
     }
 }
 
@@ -184,7 +194,8 @@ pub async fn begin(change: &Change, source: &Source, file: &File<'_>) -> Result<
     crate::keys::indexed_alike(change.scope()).await?;
     let digest = change.keyring().digest("file", &file.digest)?.to_vec();
     let runner = Uuid::now_v7().to_string();
-    let import = |id: Uuid| Import { id, source: source.clone(), keys: Arc::new(RwLock::new(change.keyring_arc())), runner: runner.clone() };
+    let tenant = change.scope().tenant();
+    let import = |id: Uuid| Import { tenant, id, source: source.clone(), keys: Arc::new(RwLock::new(change.keyring_arc())), runner: runner.clone() };
     change.note("source", source.name.as_str());
     source::seen(change.scope(), source, &policy::mapping::shape(file.header)).await?;
     let unfinished = change
@@ -194,7 +205,7 @@ pub async fn begin(change: &Change, source: &Source, file: &File<'_>) -> Result<
         .filter(table::Column::FileDigest.eq(digest.clone()))
         .filter(table::Column::MappingVersion.eq(source.mapping_version))
         .filter(table::Column::State.is_in(["running", "paused"]));
-    if let Some(row) = unfinished.order_by_desc(table::Column::Id).one(change.scope().tx()).await? {
+    if let Some(row) = unfinished.order_by_desc(table::Column::Id).lock(LockType::NoKeyUpdate).one(change.scope().tx()).await? {
         if alive(&row, change.now()) {
             return Err(Error::Invalid(format!(
                 "{}: this file is being imported right now, or its run was cut off less than {} seconds ago; wait, then try again",
@@ -248,8 +259,30 @@ fn alive(row: &table::Model, now: DateTime<Utc>) -> bool {
     row.state == "running" && row.alive_at.is_some_and(|at| now - at < SILENCE)
 }
 
-/// Writes down how far a run has come. Refuses when another process has taken it over.
-async fn keep(change: &Change, import: &Import, counts: &Counts, tally: &Tally, state: &str) -> Result<(), Error> {
+/// How often a run says that it is there: a few times before its silence would be long.
+const BEAT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Says again and again that a run is there, though it loads nothing: it waits, or skips what was loaded before. Beside its
+/// sessions and without an event, as guesses are spent. To be run as a task of its own until the run ends.
+pub fn beat(house: &House, import: &Import) -> impl Future<Output = Infallible> + Send + 'static {
+    let (store, clock, import) = (house.store().clone(), house.clock(), import.clone());
+    async move {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let alive = async {
+                let scope = store.write_beside(import.tenant).await?;
+                scope.update_where::<table::Entity>(import.mine(), vec![(table::Column::AliveAt, Expr::value(clock()))]).await?;
+                scope.commit().await
+            };
+            if let Err(error) = alive.await {
+                tracing::debug!(%error, import = %import.id, "a run could not say that it is there");
+            }
+        }
+    }
+}
+
+/// Writes down how far a run has come by `now`. Refuses when it is this run's no more.
+async fn keep(change: &Change, import: &Import, SoFar { counts, tally }: &SoFar, state: &str, now: DateTime<Utc>) -> Result<(), Error> {
     let values = [
         (table::Column::RowsRead, counts.read),
         (table::Column::Created, counts.created),
@@ -261,40 +294,43 @@ async fn keep(change: &Change, import: &Import, counts: &Counts, tally: &Tally, 
     ];
     let mut values: Vec<_> = values.into_iter().map(|(column, n)| (column, Expr::value(n))).collect();
     values.push((table::Column::Report, Expr::value(json!(tally))));
-    values.push((table::Column::AliveAt, Expr::value(change.now())));
+    values.push((table::Column::AliveAt, Expr::value(now)));
     values.push((table::Column::State, Expr::value(state)));
     if state != "running" {
-        values.push((table::Column::FinishedAt, Expr::value(change.now())));
+        values.push((table::Column::FinishedAt, Expr::value(now)));
     }
-    let mine = table::Column::Id.eq(import.id).and(table::Column::Runner.eq(import.runner.as_str()));
-    if change.scope().update_where::<table::Entity>(mine, values).await? == 1 {
-        return Ok(());
-    }
-    Err(Error::Invalid("another process has taken this import over; it goes on there".to_owned()))
+    if change.scope().update_where::<table::Entity>(import.mine(), values).await? == 1 { Ok(()) } else { Err(lost()) }
+}
+
+fn lost() -> Error {
+    Error::Invalid(
+        "this run was silent for too long: its import was stopped or undone, or another process goes on with it; nothing more was loaded here".to_owned(),
+    )
 }
 
 /// Ends a run that has read its file to the end.
 ///
 /// # Errors
 /// The counts do not add up.
-pub async fn finish(change: &Change, import: &Import, counts: &Counts, tally: &Tally) -> Result<(), Error> {
+pub async fn finish(change: &Change, import: &Import, so_far: &SoFar) -> Result<(), Error> {
     change.permit(Verb::ImportRun)?;
+    let counts = so_far.counts;
     if !counts.reconciles() {
         return Err(Error::Invalid(format!("import {}: the counts do not add up", import.id)));
     }
     change.note("import", import.id.to_string());
     change.note("counts", serde_json::to_value(counts).unwrap_or_default());
-    keep(change, import, counts, tally, "done").await
+    keep(change, import, so_far, "done", change.now()).await
 }
 
 /// Ends a run that cannot go on: what was loaded stays, and adds up.
 ///
 /// # Errors
 /// [`Error::Denied`]; the database cannot be reached.
-pub async fn fail(change: &Change, import: &Import, counts: &Counts, tally: &Tally) -> Result<(), Error> {
+pub async fn fail(change: &Change, import: &Import, so_far: &SoFar) -> Result<(), Error> {
     change.permit(Verb::ImportRun)?;
     change.note("import", import.id.to_string());
-    keep(change, import, counts, tally, "failed").await
+    keep(change, import, so_far, "failed", change.now()).await
 }
 
 /// What a person wants of a run.
@@ -315,38 +351,44 @@ impl Wanted {
     }
 }
 
-/// Asks a run to stop. It does so behind its batch; one that was cut off is stopped at once.
+/// Asks a run to stop. It does so behind its batch; one that was cut off is stopped at once, and if it lives after all, it
+/// writes nothing more.
 ///
 /// # Errors
 /// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] when it does not run.
 pub async fn stop(change: &Change, id: Uuid, wanted: Wanted) -> Result<Report, Error> {
     change.permit(Verb::ImportRun)?;
     let scope = change.scope();
-    let row = scope.find::<table::Entity>().filter(table::Column::Id.eq(id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
+    let row = scope.find::<table::Entity>().filter(table::Column::Id.eq(id)).lock(LockType::NoKeyUpdate).one(scope.tx()).await?.ok_or(Error::NotFound)?;
     let stoppable = row.state == "running" || (row.state == "paused" && wanted == Wanted::Cancel);
     if !stoppable {
         return Err(Error::Invalid(format!("this import is {}; only one that runs can be stopped", row.state)));
     }
-    let values = if alive(&row, change.now()) {
-        vec![(table::Column::Wanted, Expr::value(wanted.state()))]
-    } else {
-        vec![(table::Column::State, Expr::value(wanted.state())), (table::Column::FinishedAt, Expr::value(change.now()))]
-    };
+    let values = if alive(&row, change.now()) { vec![(table::Column::Wanted, Expr::value(wanted.state()))] } else { ended(wanted.state(), change.now()) };
     change.note("import", id.to_string());
     change.note("wanted", wanted.state());
     scope.update_where::<table::Entity>(table::Column::Id.eq(id), values).await?;
     report(change, id).await
 }
 
+/// A state in which nobody runs the import any more.
+fn ended(state: &str, now: DateTime<Utc>) -> Vec<(table::Column, SimpleExpr)> {
+    vec![
+        (table::Column::State, Expr::value(state)),
+        (table::Column::FinishedAt, Expr::value(now)),
+        (table::Column::Runner, Expr::value(None::<String>)),
+        (table::Column::Wanted, Expr::value(None::<String>)),
+    ]
+}
+
 /// Stops a run if somebody wants it. Returns the state in which it stopped.
 ///
 /// # Errors
-/// The database cannot be reached.
+/// [`Error::Invalid`] when it is this run's no more; the database cannot be reached.
 pub async fn stopped(change: &Change, import: &Import) -> Result<Option<String>, Error> {
     let scope = change.scope();
-    let row = scope.find::<table::Entity>().filter(table::Column::Id.eq(import.id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
+    let row = scope.find::<table::Entity>().filter(import.mine()).one(scope.tx()).await?.ok_or_else(lost)?;
     let Some(wanted) = row.wanted else { return Ok(None) };
-    let values = vec![(table::Column::State, Expr::value(wanted.as_str())), (table::Column::FinishedAt, Expr::value(change.now()))];
-    scope.update_where::<table::Entity>(table::Column::Id.eq(import.id), values).await?;
+    scope.update_where::<table::Entity>(import.mine(), ended(&wanted, change.now())).await?;
     Ok(Some(wanted))
 }

@@ -162,8 +162,8 @@ pub async fn report(session: &Session, id: Uuid) -> Result<Report, Error> {
     Ok(reported(&row, &sources, session.now()))
 }
 
-/// The newest import of each source and file, of those that are not undone.
-pub(crate) async fn standing(scope: &Scope, source: Uuid) -> Result<Option<table::Model>, Error> {
-    let newest = scope.find::<table::Entity>().filter(table::Column::SourceId.eq(source)).filter(table::Column::State.eq("done"));
-    Ok(newest.order_by_desc(table::Column::Id).limit(1).one(scope.tx()).await?)
+/// The imports of a source that are not undone, oldest first.
+pub(crate) async fn standing(scope: &Scope, source: Uuid) -> Result<Vec<table::Model>, Error> {
+    let theirs = scope.find::<table::Entity>().filter(table::Column::SourceId.eq(source)).filter(table::Column::State.is_not_in(["undoing", "undone"]));
+    Ok(theirs.order_by_asc(table::Column::Id).all(scope.tx()).await?)
 }

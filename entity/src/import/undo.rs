@@ -3,17 +3,19 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use policy::Verb;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QueryOrder, QuerySelect};
 
-use super::load::{forget_told, kept, marks};
-use super::{Report, report, row, table};
+use super::heir::{self, Version};
+use super::load::{forget_told, kept};
+use super::{Report, ended, report, row, table};
 use crate::erasure::{self, Told};
 use crate::link::{Member, Reader, Run, Touched, Why, blocking, settle};
-use crate::pair;
 use crate::record::{Column, Entity};
-use crate::{Change, Error, Scope};
+use crate::{Change, Error, Scope, merge, pair};
 
 /// The most records of one transaction.
 const BATCH: u64 = 5_000;
@@ -31,27 +33,33 @@ pub async fn batch(change: &Change, import: Uuid) -> Result<bool, Error> {
         return Err(Error::Invalid("this import runs; cancel it first".to_owned()));
     }
     change.note("import", import.to_string());
-    let select = scope.find::<Entity>().filter(Column::ImportId.eq(import)).order_by_asc(Column::Id).limit(BATCH);
-    let written: Vec<Uuid> = select.select_only().column(Column::Id).into_tuple().all(scope.tx()).await?;
+    let select = scope.find::<Entity>().filter(Column::ImportId.eq(import)).order_by_asc(Column::RowNumber).limit(BATCH);
+    let written: Vec<(Uuid, DateTime<Utc>)> = select.select_only().columns([Column::Id, Column::ImportedAt]).into_tuple().all(scope.tx()).await?;
     if written.is_empty() {
-        superseded(scope, import).await?;
-        state(change, import, "undone").await?;
-        return Ok(false);
+        let more = superseded(scope, import).await?;
+        state(change, import, if more { "undoing" } else { "undone" }).await?;
+        return Ok(more);
     }
     state(change, import, "undoing").await?;
+    let versions: Vec<Version> = written.iter().map(|(record, since)| Version { record: *record, since: *since, until: None }).collect();
+    let inherited = heir::inherit(scope, "source_record", import, &versions).await?;
+    let written: Vec<Uuid> = written.into_iter().map(|(id, _)| id).filter(|id| !inherited.contains(id)).collect();
     let mut run = Run::of(scope).await?;
     let gone = Reader { scope, keys: change.keyring(), sources: &run.sources }.these(&written).await?;
     let replaced = replaced(change, &run, import, &written).await?;
-    let created: Vec<Uuid> = written.iter().copied().filter(|id| !replaced.contains(id)).collect();
+    let (replaced, created): (Vec<Uuid>, Vec<Uuid>) = written.iter().partition(|id| replaced.contains(id));
     forget_told(scope, &written).await?;
     blocking::forget(change, &run, &gone).await?;
     remove(scope, &created).await?;
-    restore(scope, import, &replaced.iter().copied().collect::<Vec<_>>()).await?;
+    restore(scope, import, &replaced).await?;
+    compare_again(scope, &replaced).await?;
     // What came back is stored; it is linked like what came.
-    let back = Reader { scope, keys: change.keyring(), sources: &run.sources }.these(&replaced.iter().copied().collect::<Vec<_>>()).await?;
+    let back = Reader { scope, keys: change.keyring(), sources: &run.sources }.these(&replaced).await?;
+    let mut customers: HashSet<Uuid> = gone.iter().chain(&back).filter_map(|member| member.customer).collect();
+    customers.extend(merge::part(change, &customers, now.started_at).await?);
     let touched = Touched {
         keys: gone.iter().chain(&back).flat_map(Member::keys).collect(),
-        customers: gone.iter().chain(&back).filter_map(|member| member.customer).collect(),
+        customers: customers.into_iter().collect(),
         industries: gone.iter().filter_map(|member| Some((member.company_key?, Some(member.industry.clone()?)))).collect(),
         fresh: Vec::new(),
     };
@@ -60,16 +68,16 @@ pub async fn batch(change: &Change, import: Uuid) -> Result<bool, Error> {
 }
 
 async fn state(change: &Change, import: Uuid, state: &str) -> Result<Report, Error> {
-    let values = vec![(table::Column::State, Expr::value(state)), (table::Column::FinishedAt, Expr::value(change.now()))];
-    change.scope().update_where::<table::Entity>(table::Column::Id.eq(import), values).await?;
+    change.scope().update_where::<table::Entity>(table::Column::Id.eq(import), ended(state, change.now())).await?;
     report(change, import).await
 }
 
 /// Those of these records of which the import replaced an earlier version that may come back: not that of an erased person.
 async fn replaced(change: &Change, run: &Run, import: Uuid, records: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
     let scope = change.scope();
-    let which = format!("replaced_by = $2 AND id IN ({})", marks(records.len(), 3));
-    let values = std::iter::once(import.into()).chain(records.iter().map(|id| (*id).into()));
+    let (these, values) = scope.named("id", records, 3);
+    let which = format!("replaced_by = $2 AND {these}");
+    let values = std::iter::once(import.into()).chain(values);
     let versions = Reader { scope, keys: change.keyring(), sources: &run.sources }.past(&which, values).await?;
     let names = if run.erased { erasure::names_of(scope, records).await? } else { HashMap::new() };
     let told = versions.iter().filter(|_| run.erased).map(|version| Told::by_member(version, names.get(&version.id)).marks(change.keyring()));
@@ -82,9 +90,8 @@ async fn remove(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
     if records.is_empty() {
         return Ok(());
     }
-    let these = || records.iter().map(|id| Value::from(*id));
-    let marks = marks(records.len(), 2);
-    scope.run(&format!("DELETE FROM signoff_row WHERE tenant_id = $1 AND record_id IN ({marks})"), these()).await?;
+    let (these, values) = scope.named("record_id", records, 2);
+    scope.run(&format!("DELETE FROM signoff_row WHERE tenant_id = $1 AND {these}"), values).await?;
     for column in [pair::table::Column::RecordA, pair::table::Column::RecordB] {
         scope.delete_where::<pair::table::Entity>(scope.among(column, records.iter().copied())).await?;
     }
@@ -92,7 +99,8 @@ async fn remove(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
         .update_where::<row::Entity>(scope.among(row::Column::RecordId, records.iter().copied()), vec![(row::Column::RecordId, Expr::value(None::<Uuid>))])
         .await?;
     for (table, key, _) in kept() {
-        scope.run(&format!("DELETE FROM {table}_past WHERE tenant_id = $1 AND {key} IN ({marks})"), these()).await?;
+        let (these, values) = scope.named(key, records, 2);
+        scope.run(&format!("DELETE FROM {table}_past WHERE tenant_id = $1 AND {these}"), values).await?;
     }
     scope.delete_where::<Entity>(scope.among(Column::Id, records.iter().copied())).await?;
     Ok(())
@@ -103,10 +111,10 @@ async fn restore(scope: &Scope, import: Uuid, records: &[Uuid]) -> Result<(), Er
     if records.is_empty() {
         return Ok(());
     }
-    let marks = marks(records.len(), 3);
-    let values = || std::iter::once(Value::from(import)).chain(records.iter().map(|id| Value::from(*id)));
     for (table, key, columns) in kept() {
-        let these = format!("tenant_id = $1 AND replaced_by = $2 AND {key} IN ({marks})");
+        let (named, values) = scope.named(key, records, 3);
+        let values = || std::iter::once(Value::from(import)).chain(values.clone());
+        let these = format!("tenant_id = $1 AND replaced_by = $2 AND {named}");
         if table == "source_record" {
             let set: Vec<String> =
                 columns.split(", ").filter(|c| !matches!(*c, "tenant_id" | "id" | "customer_id" | "held_for")).map(|c| format!("{c} = p.{c}")).collect();
@@ -118,8 +126,8 @@ async fn restore(scope: &Scope, import: Uuid, records: &[Uuid]) -> Result<(), Er
         } else {
             let own: Vec<String> = columns.split(", ").map(|c| if c == "customer_id" { "r.customer_id".to_owned() } else { format!("p.{c}") }).collect();
             let sql = format!(
-                "INSERT INTO {table} ({columns}) SELECT {} FROM {table}_past AS p JOIN source_record AS r ON r.tenant_id = p.tenant_id AND r.id = p.record_id \
-                 WHERE p.tenant_id = $1 AND p.replaced_by = $2 AND p.{key} IN ({marks})",
+                "INSERT INTO {table} ({columns}) SELECT {} FROM (SELECT * FROM {table}_past WHERE {these}) AS p \
+                 JOIN source_record AS r ON r.tenant_id = p.tenant_id AND r.id = p.record_id",
                 own.join(", ")
             );
             scope.run(&sql, values()).await?;
@@ -129,20 +137,56 @@ async fn restore(scope: &Scope, import: Uuid, records: &[Uuid]) -> Result<(), Er
     Ok(())
 }
 
-/// Versions that the import wrote and a later one replaced: they go, and what they had replaced is what the later one
-/// replaced.
-async fn superseded(scope: &Scope, import: Uuid) -> Result<(), Error> {
-    let written = "SELECT id FROM source_record_past WHERE tenant_id = $1 AND import_id = $2";
-    let told: Vec<Uuid> = scope.ids(written, [import.into()]).await?.into_iter().collect();
-    for record in &told {
-        let later = scope
-            .ids("SELECT replaced_by AS id FROM source_record_past WHERE tenant_id = $1 AND import_id = $2 AND id = $3", [import.into(), (*record).into()]);
-        let Some(later) = later.await?.into_iter().next() else { continue };
-        for (table, key, _) in kept() {
-            scope.run(&format!("DELETE FROM {table}_past WHERE tenant_id = $1 AND replaced_by = $2 AND {key} = $3"), [later.into(), (*record).into()]).await?;
-            let heir = format!("UPDATE {table}_past SET replaced_by = $2 WHERE tenant_id = $1 AND replaced_by = $3 AND {key} = $4");
-            scope.run(&heir, [later.into(), import.into(), (*record).into()]).await?;
-        }
+/// Records whose earlier versions came back are new to the second pass: it compares them again, and finds anew what they are near.
+async fn compare_again(scope: &Scope, records: &[Uuid]) -> Result<(), Error> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let (these, values) = scope.named("id", records, 2);
+    let sql = format!(
+        "UPDATE import SET scored = back.before FROM \
+         (SELECT import_id, MIN(row_number) - 1 AS before FROM source_record WHERE tenant_id = $1 AND {these} GROUP BY import_id) AS back \
+         WHERE import.tenant_id = $1 AND import.id = back.import_id AND import.scored > back.before"
+    );
+    scope.run(&sql, values).await?;
+    for column in [pair::table::Column::RecordA, pair::table::Column::RecordB] {
+        use pair::table::{Column, Entity};
+        let theirs = |state: &str| Column::State.eq(state).and(scope.among(column, records.iter().copied()));
+        scope.delete_where::<Entity>(theirs(pair::OPEN)).await?;
+        scope.update_where::<Entity>(theirs(pair::LINKED), vec![(Column::State, Expr::value(pair::STALE))]).await?;
     }
     Ok(())
+}
+
+/// Versions that the import wrote and a later one replaced, a batch of them: they go, and what they had replaced is what the
+/// later one replaced. Returns whether there may be more.
+async fn superseded(scope: &Scope, import: Uuid) -> Result<bool, Error> {
+    let written = format!(
+        "SELECT p.id, p.imported_at, p.replaced_by, now.imported_at AS later, past.imported_at AS past_later FROM \
+         (SELECT * FROM source_record_past WHERE tenant_id = $1 AND import_id = $2 ORDER BY row_number LIMIT {BATCH}) AS p \
+         LEFT JOIN source_record AS now ON now.tenant_id = p.tenant_id AND now.id = p.id AND now.import_id = p.replaced_by \
+         LEFT JOIN source_record_past AS past ON past.tenant_id = p.tenant_id AND past.id = p.id AND past.import_id = p.replaced_by"
+    );
+    let mut versions = Vec::new();
+    let mut later: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+    for found in scope.rows(&written, [import.into()]).await? {
+        let (record, since): (Uuid, DateTime<Utc>) = (found.try_get("", "id")?, found.try_get("", "imported_at")?);
+        let (now, past): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = (found.try_get("", "later")?, found.try_get("", "past_later")?);
+        versions.push(Version { record, since, until: Some(now.or(past).unwrap_or(since)) });
+        later.entry(found.try_get("", "replaced_by")?).or_default().push(record);
+    }
+    let inherited = heir::inherit(scope, "source_record_past", import, &versions).await?;
+    for (later, mut records) in later {
+        records.retain(|id| !inherited.contains(id));
+        if records.is_empty() {
+            continue;
+        }
+        for (table, key, _) in kept() {
+            let (these, values) = scope.named(key, &records, 3);
+            let sql = format!("DELETE FROM {table}_past WHERE tenant_id = $1 AND replaced_by = $2 AND {these}");
+            scope.run(&sql, std::iter::once(later.into()).chain(values)).await?;
+            heir::replaced_by(scope, table, key, &records, import, later).await?;
+        }
+    }
+    Ok(versions.len() as u64 >= BATCH)
 }

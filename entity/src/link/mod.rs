@@ -199,7 +199,12 @@ impl<'c> Around<'c> {
         run.spend(change, &asked.iter().copied().collect::<Vec<_>>()).await?;
         asked.retain(|key| !run.is_spent(key));
         let near = run.reader(change).sharing(&asked.iter().copied().collect::<Vec<_>>()).await?;
-        let alike = if run.joined || run.pinned { HashMap::new() } else { alike::find(change.scope(), &touched, &near, &mut affected, run).await? };
+        let alike = if run.joined || run.pinned {
+            affected.extend(near.iter().filter_map(|sharing| sharing.customer));
+            HashMap::new()
+        } else {
+            alike::find(change.scope(), &touched, &near, &mut affected, run).await?
+        };
         fresh.retain(|id| !alike.contains_key(id));
         let members = touched.fresh.into_iter().filter(|member| !alike.contains_key(&member.id)).map(|member| (member.id, member)).collect();
         let around = Self { change, members, asked, affected, loaded: HashSet::new(), fresh, refresh, alike };

@@ -237,11 +237,11 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn tool(name: &str, script: &str) -> PathBuf {
+    fn tool(name: &str, script: &str) -> std::io::Result<PathBuf> {
         let path = std::env::temp_dir().join(format!("panorama-{name}-{}", std::process::id()));
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        path
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        Ok(path)
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         for (name, script) in
             [("sleeps", "exec sleep 60"), ("keeps-its-output-open", "sleep 60 & wait"), ("answers-and-stays", "echo 00; exec >&-; exec sleep 60")]
         {
-            let (path, begun) = (tool(name, script), Instant::now());
+            let (path, begun) = (tool(name, script).unwrap(), Instant::now());
             let stopped = run(&path, ["wrap", "x"], hex(&[1; 32]), Duration::from_millis(300));
             assert!(matches!(stopped, Err(BadKek::Slow(_))) && begun.elapsed() < Duration::from_secs(5), "{name}: {stopped:?}");
             std::fs::remove_file(path).unwrap();
@@ -258,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_are_served_while_a_key_command_thinks() {
-        let path = tool("thinks", "read line; sleep 0.5; printf %s \"$line\"");
+        let path = tool("thinks", "read line; sleep 0.5; printf %s \"$line\"").unwrap();
         let kek = Kek::Command(path.clone());
         let place = Place { tenant: crate::TenantId(Uuid::nil()), table: "tenant_key", column: "data", row: Uuid::nil() };
         let begun = Instant::now();
