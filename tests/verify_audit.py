@@ -225,8 +225,17 @@ def manifest_of(data):
     need(len(manifest["frontier"]) == bin(first).count("1"), "frontier does not fit first")
     return manifest
 
+def check_file(path, manifest):
+    """3: is the file the one that the manifest speaks of?"""
+    count, digest = 0, hashlib.sha256()
+    for line in lines_of(path):
+        digest.update(line + b"\n")
+        count += 1
+    need(count == manifest["count"], f"{count} lines, not {manifest['count']}")
+    need(digest.hexdigest() == manifest["events_sha256"], "its digest is not the manifest's")
+
 def check_whole(path, frontier, first, note, older_size):
-    """3: the tree over the events. Gives their number and the root over `older_size`."""
+    """4: the tree over the events. Gives their number and the root over `older_size`."""
     size, older_root = first, root_of(frontier) if first == older_size else None
     for line in lines_of(path):
         need(size < note.size, f"more events than the {note.size} of the checkpoint")
@@ -240,14 +249,16 @@ def check_whole(path, frontier, first, note, older_size):
 
 def check_selection(events, proofs, manifest, note):
     """4: each event with its proof. Gives their number."""
-    for path, place in ((events, "events.ndjson"), (proofs, "proofs.ndjson")):
-        with at(place):
-            count = sum(1 for _ in lines_of(path))
-            need(count == manifest["count"], f"{count} lines, not {manifest['count']}")
-    number = 0
+    with at("proofs.ndjson"):
+        count = sum(1 for _ in lines_of(proofs))
+        need(count == manifest["count"], f"{count} lines, not {manifest['count']}")
+    number, before = 0, note.size
     for number, (event, proof) in enumerate(zip(lines_of(events), lines_of(proofs)), 1):
         with at(f"proofs.ndjson line {number}"):
-            included(event, proof_of(proof), note)
+            proof = proof_of(proof)
+            need(proof[0] < before, "it does not come before the one in front of it")
+            before = proof[0]
+            included(event, proof, note)
         with at(f"events.ndjson line {number}"):
             need(manifest["subject"] is None or names(event, manifest["subject"]),
                  "the subject is not named")
@@ -282,6 +293,7 @@ def verify(bundle, key, since):
         included(data, proof_of(read(path("installation.proof.json"))), installation)
     events, whole = path("events.ndjson"), manifest["kind"] == "whole"
     with at("events.ndjson"):
+        check_file(events, manifest)
         if whole:
             count, root = check_whole(events, manifest["frontier"], manifest["first"], note,
                                       size_claimed(since))

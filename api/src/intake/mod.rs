@@ -182,10 +182,11 @@ fn outcome(files: &[Imported], probable: Passed) -> serde_json::Value {
 /// The second pass over all that was not compared yet.
 async fn compare(bracket: &Bracket<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Passed, Stop> {
     let mut sum = Passed::default();
+    let study = bracket.look("Import.study", probable::study).await?;
     let learned = bracket
         .run("Import.learn", async |change| {
             let run = load::prepare(change).await?;
-            Ok(probable::learn(change, &run).await?.map(|learned| (learned, run)))
+            Ok(probable::learn(change, study).await?.map(|learned| (learned, run)))
         })
         .await?;
     let Some((learned, mut run)) = learned else { return Ok(sum) };
@@ -229,6 +230,16 @@ impl Bracket<'_> {
             beats.spawn(import::beat(house, import));
         }
         beats
+    }
+
+    async fn look<T>(&self, name: &str, work: impl AsyncFnOnce(&Session) -> Result<T, entity::Error>) -> Result<T, Stop> {
+        match self {
+            Self::Each(house, principal, uploaded) => {
+                let done = Session::run(house, principal, operation(*uploaded, name), async |session| work(&session).await);
+                Ok(done.await??)
+            }
+            Self::One(change) => Ok(work(change).await?),
+        }
     }
 
     async fn run<T>(&self, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {

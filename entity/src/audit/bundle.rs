@@ -240,17 +240,18 @@ fn found(mut checked: Checked, finding: Finding) -> Checked {
     checked
 }
 
-/// Lines of a file, each ended by a line feed.
-struct Lines(BufReader<std::fs::File>, Vec<u8>);
+/// Lines of a file, each ended by a line feed, and the hash of what was read.
+struct Lines(BufReader<std::fs::File>, Vec<u8>, Sha256);
 
 impl Lines {
     fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self(BufReader::with_capacity(1 << 20, std::fs::File::open(path)?), Vec::new()))
+        Ok(Self(BufReader::with_capacity(1 << 20, std::fs::File::open(path)?), Vec::new(), Sha256::new()))
     }
 
     fn next(&mut self) -> std::io::Result<Option<&[u8]>> {
         self.1.clear();
         self.0.read_until(b'\n', &mut self.1)?;
+        self.2.update(&self.1);
         Ok(if self.1.is_empty() { None } else { Some(self.1.strip_suffix(b"\n").unwrap_or(&self.1)) })
     }
 }
@@ -283,7 +284,9 @@ fn check_whole(
             progress(checked.events);
         }
     }
-    if frontier.size() != signed.size {
+    if let Some(problem) = file(checked, manifest, lines) {
+        checked.findings.push(problem);
+    } else if frontier.size() != signed.size {
         let problem = format!("{} events were signed, and there are {} with the pruned ones", signed.size, frontier.size());
         checked.findings.push(Finding::new(EVENTS, problem));
     } else if frontier.root() != signed.root {
@@ -292,7 +295,14 @@ fn check_whole(
     Ok(())
 }
 
+/// Whether the events' file is the one that the manifest speaks of.
+fn file(checked: &Checked, manifest: &Manifest, read: Lines) -> Option<Finding> {
+    let same = checked.events == manifest.count && hex(&read.2.finalize()).as_str() == manifest.events_sha256;
+    (!same).then(|| Finding::new(EVENTS, "it is not the file that the manifest speaks of"))
+}
+
 fn check_selection(mut lines: Lines, mut proofs: Lines, manifest: &Manifest, signed: &Checkpoint, checked: &mut Checked) -> std::io::Result<()> {
+    let mut before = signed.size;
     while let Some(line) = lines.next()? {
         checked.events += 1;
         let place = format!("line {} of {EVENTS}", checked.events);
@@ -302,15 +312,20 @@ fn check_selection(mut lines: Lines, mut proofs: Lines, manifest: &Manifest, sig
             checked.findings.push(Finding::new(place, "it has no proof"));
             continue;
         };
+        if index >= before {
+            checked.findings.push(Finding::new(place.clone(), "it does not come before the one in front of it"));
+        }
+        before = index;
         if !tree::includes(&signed.root, signed.size, index, tree::leaf(line), &hashes) {
             checked.findings.push(Finding::new(place, format!("it is not event {index} of the log that was signed")));
         } else if !about(line, manifest.subject.as_deref()) {
             checked.findings.push(Finding::new(place, "it is not about the person of this answer"));
         }
     }
-    if checked.events != manifest.count || proofs.next()?.is_some() {
-        checked.findings.push(Finding::new(EVENTS, "there are not as many events as the manifest says"));
+    if proofs.next()?.is_some() {
+        checked.findings.push(Finding::new(PROOFS, "there are more proofs than events"));
     }
+    checked.findings.extend(file(checked, manifest, lines));
     Ok(())
 }
 

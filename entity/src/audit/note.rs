@@ -41,10 +41,13 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
-    /// What a note says, whoever signed it.
+    /// What the text of a note says, whoever signed it.
     pub(super) fn of(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let (origin, size, root) = (lines.next()?.to_owned(), lines.next()?, lines.next()?);
+        if lines.next().is_some() {
+            return None;
+        }
         let canonical = size == "0" || !size.starts_with(['0', '+']);
         let size = size.parse().ok().filter(|_| canonical && !origin.is_empty())?;
         Some(Self { origin, size, root: STANDARD.decode(root).ok()?.try_into().ok()? })

@@ -65,7 +65,9 @@ pub struct State {
 
 /// What a note says, without a look at its signature: it is our own.
 pub(super) fn read(note: &str) -> Result<Checkpoint, Error> {
-    Checkpoint::of(note).ok_or_else(|| Error::Invalid("a checkpoint in the database is not one; `panorama audit verify` says more".to_owned()))
+    note.split_once("\n\n")
+        .and_then(|(text, _)| Checkpoint::of(text))
+        .ok_or_else(|| Error::Invalid("a checkpoint in the database is not one; `panorama audit verify` says more".to_owned()))
 }
 
 pub(super) fn damaged(missing: tree::Missing) -> Error {

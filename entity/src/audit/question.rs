@@ -216,7 +216,7 @@ fn within(scope: &Scope, text: &str) -> sea_orm::sea_query::SimpleExpr {
 /// Whether a column holds a part.
 fn holds(scope: &Scope, column: event::Column, part: impl Into<sea_orm::Value>) -> sea_orm::sea_query::SimpleExpr {
     let (name, postgres) = (column.to_string(), scope.tx().get_database_backend() == DbBackend::Postgres);
-    let sql = if postgres { format!("position($1 in audit_event.{name}) > 0") } else { format!("instr(audit_event.{name}, $1) > 0") };
+    let sql = if postgres { format!("position($1 in audit_event.{name}) > 0") } else { format!("instr(audit_event.{name}, ?) > 0") };
     Expr::cust_with_values(sql, [part])
 }
 

@@ -25,7 +25,7 @@ use crate::setting;
 use crate::source::Source;
 use crate::store::Tenanted;
 use crate::vault::{Sealed, Wrapped};
-use crate::{Change, Error, Scope};
+use crate::{Change, Error, Scope, Session};
 
 mod learned {
     use crate::TenantId;
@@ -102,15 +102,25 @@ pub struct Learned {
     pub(super) model: Model,
 }
 
-/// The tenant's model, learned anew where it is missing, of other attributes, or of half as many records. `None` while there
-/// are too few records to learn from. After learning, everything is compared anew.
+/// What looking at the tenant's records came to.
+pub enum Study {
+    /// The model that stands.
+    Stands(Learned),
+    /// A new one, of so many records.
+    New(Learned, i32),
+    /// There are too few records to learn from.
+    Few,
+}
+
+/// Looks at the tenant's model, and learns a new one where it is missing, of other attributes, or of half as many records.
+/// Nobody who writes waits for it.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not import.
-pub async fn learn(change: &Change, run: &Run) -> Result<Option<Learned>, Error> {
-    change.permit(Verb::ImportRun)?;
-    let (scope, keys) = (change.scope(), change.keyring());
-    crate::tenant::lock(scope).await?;
+pub async fn study(session: &Session) -> Result<Study, Error> {
+    session.permit(Verb::ImportRun)?;
+    let (scope, keys) = (session.scope(), session.keyring());
+    let run = Run::of(scope).await?;
     let schema = schema(&run.sources);
     let records = i32::try_from(scope.find::<Entity>().count(scope.tx()).await?).unwrap_or(i32::MAX);
     if let Some(row) = scope.find::<learned::Entity>().one(scope.tx()).await? {
@@ -118,15 +128,30 @@ pub async fn learn(change: &Change, run: &Run) -> Result<Option<Learned>, Error>
         let text = row.learned.as_ref().map(|sealed: &Sealed<Raw>| key.open(sealed)).transpose()?;
         let stored: Option<(Vec<Attribute>, Model)> = text.and_then(|text| serde_json::from_str(&text).ok());
         if let Some((_, model)) = stored.filter(|(of, _)| *of == schema && records < row.records.saturating_mul(2)) {
-            return Ok(Some(Learned { schema, model }));
+            return Ok(Study::Stands(Learned { schema, model }));
         }
     }
     let sample = Reader { scope, keys, sources: &run.sources }.sample(SAMPLE).await?;
     let profiles: Vec<Profile> = sample.iter().map(|member| profile(&schema, member)).collect();
-    let Some(model) = Model::learn(&schema, &profiles) else { return Ok(None) };
+    Ok(Model::learn(&schema, &profiles).map_or(Study::Few, |model| Study::New(Learned { schema, model }, records)))
+}
+
+/// Takes up what was learned: then everything is compared anew. `None` while there are too few records.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not import.
+pub async fn learn(change: &Change, study: Study) -> Result<Option<Learned>, Error> {
+    change.permit(Verb::ImportRun)?;
+    let (learned, records) = match study {
+        Study::Stands(learned) => return Ok(Some(learned)),
+        Study::Few => return Ok(None),
+        Study::New(learned, records) => (learned, records),
+    };
+    let (scope, keys) = (change.scope(), change.keyring());
+    crate::tenant::lock(scope).await?;
     let id = Uuid::now_v7();
     let (key, wrapped, epoch) = keys.new_record("match_model", id)?;
-    let text = serde_json::to_string(&(&schema, &model)).map_err(|error| Error::Invalid(error.to_string()))?;
+    let text = serde_json::to_string(&(&learned.schema, &learned.model)).map_err(|error| Error::Invalid(error.to_string()))?;
     let text = Raw::parse(&text).map_err(|why| Error::Invalid(why.to_string()))?;
     let row = learned::ActiveModel {
         id: Set(id),
@@ -145,7 +170,7 @@ pub async fn learn(change: &Change, run: &Run) -> Result<Option<Learned>, Error>
     scope.delete_where::<pairs::Entity>(pairs::Column::State.eq(pair::OPEN)).await?;
     scope.update_where::<pairs::Entity>(pairs::Column::State.eq(pair::LINKED), vec![(pairs::Column::State, Expr::value(pair::STALE))]).await?;
     change.note("learned_from", records);
-    Ok(Some(Learned { schema, model }))
+    Ok(Some(learned))
 }
 
 /// What a batch of the pass did.
