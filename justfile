@@ -25,6 +25,11 @@ bench rows="1000000":
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin bench -- {{rows}}
 
+# how fast events become durable, and the log is verified and asked, on both databases, synced to disk
+bench-log events="200000":
+    cargo build --release -p api -p tests --bins
+    cargo run --release -p tests --bin bench -- log {{events}}
+
 # how well the second pass finds duplicates in a file of which a column knows the truth: just match febrl3.csv true_id tests/data/febrl.mapping.toml
 match file truth mapping:
     cargo build --release -p api -p tests --bins

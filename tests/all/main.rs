@@ -2,6 +2,7 @@
 
 mod audit;
 mod crossing;
+mod durable;
 mod generated;
 mod governance;
 mod governors;

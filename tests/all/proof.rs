@@ -4,8 +4,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use entity::audit::{Verifier, tree, verify_bundle};
+use entity::audit::{self, Verifier, tree, verify_bundle};
+use entity::{Change, House, Operation, Session, Settings, Unaccounted};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tests::{Engine, Home, Program, Raw, homes, program};
 
 const VERIFIER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/verify_audit.py");
@@ -215,6 +217,8 @@ async fn a_row_edited_by_hand_is_named_by_verify_fsck_and_the_server() {
         let seen = auditor(&home, events, json!({})).await;
         let intact: Vec<&Value> = seen["events"]["nodes"].as_array().unwrap().iter().map(|node| &node["intact"]).collect();
         assert_eq!(intact, [&json!(false), &json!(true), &json!(true)], "{seen}");
+        // The tenants take turns.
+        home.house.checkpoint().await.unwrap();
         home.house.checkpoint().await.unwrap();
         let problem = auditor(&home, events, json!({})).await["checkpoint"]["problem"].clone();
         assert_eq!(problem, json!(format!("event {at_place} is not the one that was logged")));
@@ -323,5 +327,150 @@ async fn the_log_is_asked_by_all_that_it_says_and_pages_are_stable() {
         assert!(sequences.len() == 7 && sequences.is_sorted_by(|a, b| a > b), "{sequences:?}");
         let wrong = home.tenant("acme").persona("auditor").ask(query, json!({ "f": { "field": "Customer.secret" }, "a": null })).await;
         assert_eq!(wrong.code(), "BAD_USER_INPUT");
+    }
+}
+
+/// So many events that say nothing.
+async fn noise(home: &Home, events: usize) {
+    let acme = home.house.tenant("acme").await.unwrap().id;
+    let nobody = home.house.operator(acme, "noise", "auditor", None);
+    for n in 0..events {
+        Session::run(&home.house, &nobody, Operation::new("command", format!("Noise{n}")), async |_| ()).await.unwrap();
+    }
+}
+
+/// In four years the time of what is logged today is over.
+fn later() -> chrono::DateTime<chrono::Utc> {
+    api::clock::now() + chrono::Duration::days(4 * 365)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_when_their_time_is_over_and_two_persons_want_it_and_proofs_still_hold() {
+    for home in homes().await {
+        noise(&home, 300).await;
+        home.house.checkpoint().await.unwrap();
+        let acme = home.house.tenant("acme").await.unwrap().id;
+        let kek = entity::vault::Kek::read(&home.config.data_dir.join("keys/kek.key")).unwrap();
+        let house = House::open(Settings { url: home.config.url(), kek, clock: later }).await.unwrap();
+        let ask = async |house: &House, before| {
+            let admin = house.operator(acme, "wang", "admin", None);
+            Change::run(house, &admin, Operation::new("command", "Audit.prune"), async |change| {
+                audit::ask_pruning(change, before).await.map_err(Unaccounted::Failed)
+            })
+            .await
+        };
+        let approve = async |login: &str| {
+            let auditor = house.operator(acme, login, "auditor", None);
+            Change::run(&house, &auditor, Operation::new("command", "Audit.prune"), async |change| {
+                audit::approve_pruning(change).await.map_err(Unaccounted::Failed)
+            })
+            .await
+        };
+        let now = api::clock::now();
+        assert!(ask(&home.house, now).await.unwrap_err().to_string().contains("kept for 1095 days"));
+        assert!(approve("zhao").await.is_err(), "nobody has asked");
+        let asked = ask(&house, now).await.unwrap();
+        assert!(asked.below >= 256 && asked.below.is_multiple_of(256) && asked.approved_by.is_none());
+        assert!(approve("wang").await.unwrap_err().to_string().contains("second person"));
+        // The database itself lets nothing go that is not approved, and nobody approve their own.
+        let raw = home.raw().await;
+        raw.as_tenant(home.engine, "acme").await;
+        let mine = "tenant_id = (SELECT id FROM tenant WHERE slug = 'acme')";
+        assert!(raw.run(&format!("DELETE FROM audit_event WHERE sequence = 0 AND {mine}")).await.unwrap_err().contains("append-only"));
+        assert!(raw.run(&format!("UPDATE audit_pruning SET approved_by = asked_by WHERE {mine}")).await.is_err());
+        let done = approve("zhao").await.unwrap();
+        assert_eq!((done.below, done.approved_by.as_deref()), (asked.below, Some("operator:zhao")));
+        assert!(raw.run(&format!("DELETE FROM audit_event WHERE sequence = {} AND {mine}", asked.below)).await.unwrap_err().contains("append-only"));
+        let said = run(&home, &["audit", "verify", "--tenant", "acme"]);
+        assert!(said.contains(&format!("the hashes of {} that are pruned", asked.below)), "{said}");
+        run(&home, &["audit", "fsck", "--tenant", "acme"]);
+        let dir = tempfile::tempdir().unwrap();
+        let key = run(&home, &["audit", "key"]).trim().to_owned();
+        let bundle = dir.path().join("whole");
+        run(&home, &["audit", "export", "--tenant", "acme", "--out", bundle.to_str().unwrap()]);
+        assert!(verified(&bundle, &key));
+        let last = auditor(&home, "{ audit { events(first: 1, filter: {operation: \"Noise299\"}) { nodes { id intact } } } }", json!({})).await;
+        let last = &last["events"]["nodes"][0];
+        assert_eq!(last["intact"], json!(true));
+        auditor(&home, "query($e: ID!) { audit { proof(event: $e) { index } } }", json!({ "e": last["id"] })).await;
+        // It can be kept longer and never shorter.
+        run(&home, &["audit", "retention", "--tenant", "acme", "--days", "1200"]);
+        assert!(at(&home, &["audit", "retention", "--tenant", "acme", "--days", "1100"]).refusal().contains("only be made longer"));
+    }
+}
+
+/// Each event of a log changed, one at a time, the manifest with it; in one process, for a thousand of them take their time.
+const EDITS: &str = r#"
+import hashlib, json, os, sys
+sys.path.insert(0, sys.argv[1])
+import verify_audit as v
+bundle, key = sys.argv[2], v.key_of(sys.argv[3])
+path, manifest = os.path.join(bundle, "events.ndjson"), os.path.join(bundle, "manifest.json")
+lines, described = open(path, "rb").read().splitlines(True), json.load(open(manifest))
+for n, line in enumerate(lines):
+    at = line.index(b'"time":"20') + 10
+    edited = lines[:n] + [line[:at] + bytes([line[at] ^ 1]) + line[at + 1:]] + lines[n + 1:]
+    open(path, "wb").write(b"".join(edited))
+    json.dump(dict(described, events_sha256=hashlib.sha256(b"".join(edited)).hexdigest()), open(manifest, "w"))
+    try:
+        v.verify(bundle, key, None)
+        sys.exit(f"event {n} was edited, and nobody noticed")
+    except v.Problem as problem:
+        assert "root" in str(problem), problem
+print(len(lines))
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_single_edit_of_a_thousand_events_is_found_by_both_verifiers() {
+    let home = Home::of(Engine::Sqlite).await;
+    noise(&home, 1_000).await;
+    let dir = tempfile::tempdir().unwrap();
+    let key = run(&home, &["audit", "key"]).trim().to_owned();
+    let bundle = dir.path().join("whole");
+    run(&home, &["audit", "export", "--tenant", "acme", "--out", bundle.to_str().unwrap()]);
+    assert!(verified(&bundle, &key));
+    let lines = std::fs::read(bundle.join("events.ndjson")).unwrap();
+    let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();
+    assert!(lines.len() > 1_000);
+    let manifest: Value = serde_json::from_slice(&std::fs::read(bundle.join("manifest.json")).unwrap()).unwrap();
+    let verifier = Verifier::parse(&key).unwrap();
+    for at in 0..lines.len() {
+        let mut edited = lines.clone();
+        let mut line = lines[at].to_vec();
+        line[20] ^= 1;
+        edited[at] = &line;
+        let text = edited.concat();
+        let mut described = manifest.clone();
+        let digest: [u8; 32] = Sha256::digest(&text).into();
+        described["events_sha256"] = json!(audit::hex(&digest));
+        std::fs::write(bundle.join("events.ndjson"), text).unwrap();
+        std::fs::write(bundle.join("manifest.json"), described.to_string()).unwrap();
+        let checked = verify_bundle(&bundle, &verifier, None, &mut |_| {}).unwrap();
+        assert_eq!(checked.findings.first().map(|finding| finding.problem.as_str()), Some("the events are not those that were signed"), "event {at}");
+    }
+    std::fs::write(bundle.join("events.ndjson"), lines.concat()).unwrap();
+    std::fs::write(bundle.join("manifest.json"), manifest.to_string()).unwrap();
+    let ran = Command::new("python3").args(["-B", "-c", EDITS, env!("CARGO_MANIFEST_DIR"), bundle.to_str().unwrap(), &key]).output().unwrap();
+    assert!(ran.status.success() && String::from_utf8_lossy(&ran.stdout).trim() == lines.len().to_string(), "{ran:?}");
+}
+
+#[test]
+fn roots_and_proofs_are_those_of_another_implementation() {
+    let mut theirs = ct_merkle::mem_backed_tree::MemoryBackedTree::<Sha256, Vec<u8>>::new();
+    let (mut ours, mut frontier) = (tree::Tiles::default(), tree::Frontier::default());
+    for size in 1..=600_u64 {
+        let event = size.to_be_bytes().to_vec();
+        ours.push(size - 1, tree::leaf(&event), &mut std::collections::BTreeSet::new());
+        frontier.push(tree::leaf(&event));
+        theirs.push(event);
+        let root = ours.root(size).unwrap();
+        assert_eq!((root.as_slice(), frontier.root()), (theirs.root().as_bytes().as_slice(), root), "{size}");
+        for index in [0, size / 3, size / 2, size - 1] {
+            assert_eq!(ours.inclusion(index, size).unwrap().concat(), theirs.prove_inclusion(usize::try_from(index).unwrap()).as_bytes(), "{index} of {size}");
+        }
+        for old in [1, size / 3, size / 2].into_iter().filter(|old| (1..size).contains(old)) {
+            let added = usize::try_from(size - old).unwrap();
+            assert_eq!(ours.consistency(old, size).unwrap().concat(), theirs.prove_consistency(added).as_bytes(), "{old} to {size}");
+        }
     }
 }

@@ -266,6 +266,11 @@ pub async fn database() -> String {
     postgres::create(None).await
 }
 
+/// Has the PostgreSQL cluster sync to disk; before anything else.
+pub fn synced() {
+    postgres::SYNC.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
 /// Runs a command of psql.
 pub fn psql(url: &str, command: &str) -> bool {
     postgres::psql(url, command)

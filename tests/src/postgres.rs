@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::Raw;
@@ -22,6 +22,8 @@ static PROGRAMS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(start);
 static CREATING: LazyLock<tokio::sync::Mutex<()>> = LazyLock::new(tokio::sync::Mutex::default);
 static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Whether the cluster syncs to disk: tests need not, a bench of durability must. Set before the first database is made.
+pub static SYNC: AtomicBool = AtomicBool::new(false);
 
 pub fn installed() -> bool {
     PROGRAMS.is_some()
@@ -51,7 +53,8 @@ fn start() -> Cluster {
     assert!(run(made), "initdb failed; see {}/initdb.log", dir.display());
     // The keeper ends the cluster and removes it when this process, at the other end of its standard input, is gone.
     let keeper = format!(
-        "chmod 711 {d}; {b}/postgres -D {d}/data -k {d} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=400 >{d}/log 2>&1 & read _; kill -INT $!; wait $!; rm -rf {d}",
+        "chmod 711 {d}; {b}/postgres -D {d}/data -k {d} -p {port} -c listen_addresses=127.0.0.1 -c fsync={sync} -c max_connections=400 >{d}/log 2>&1 & read _; kill -INT $!; wait $!; rm -rf {d}",
+        sync = if SYNC.load(Ordering::Relaxed) { "on" } else { "off" },
         d = dir.display(),
         b = bin.display()
     );

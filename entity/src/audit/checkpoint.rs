@@ -53,6 +53,8 @@ pub(crate) struct Memory {
     signer: Option<Arc<Signer>>,
     /// What was signed or published last.
     signed: BTreeMap<String, Checkpoint>,
+    /// Whose turn it is to have older events compared with the tree: one tenant in a round.
+    turn: usize,
     /// How far the events were compared with the tree.
     scrubbed: BTreeMap<TenantId, u64>,
     damage: BTreeMap<TenantId, String>,
@@ -132,7 +134,13 @@ impl House {
             }
             notes.extend(self.sign(&signer, grown).await?);
         }
-        for tenant in self.tenants().await? {
+        let tenants = self.tenants().await?;
+        let turn = {
+            let mut memory = self.memory();
+            memory.turn += 1;
+            memory.turn % tenants.len().max(1)
+        };
+        if let Some(tenant) = tenants.get(turn) {
             self.scrub(tenant.id).await?;
         }
         Ok(notes)

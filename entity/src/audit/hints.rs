@@ -7,6 +7,7 @@ use policy::Verb;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, QuerySelect};
 
+use super::checkpoint::bodies;
 use super::table::event;
 use crate::{Error, Scope, Session, customer};
 
@@ -109,13 +110,13 @@ async fn in_sequence(session: &Session, since: DateTime<Utc>, until: DateTime<Ut
     let events: Vec<(i64, String, DateTime<Utc>)> =
         select.select_only().columns([Column::Sequence, Column::Actor, Column::At]).into_tuple().all(scope.tx()).await?;
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(Vec::new()) };
-    let select = scope.find::<event::Entity>().filter(Column::Sequence.between(first.0, last.0));
-    let mut about: BTreeMap<i64, Vec<[u8; 16]>> = BTreeMap::new();
-    for (sequence, body) in select.select_only().columns([Column::Sequence, Column::Body]).into_tuple::<(i64, Vec<u8>)>().all(scope.tx()).await? {
-        let persons = super::question::subjects(&body);
-        if persons.len() == 1 {
-            about.insert(sequence, persons.into_iter().collect());
-        }
+    let (mut about, mut next): (BTreeMap<i64, Vec<[u8; 16]>>, i64) = (BTreeMap::new(), first.0);
+    while next <= last.0 {
+        let rows = bodies(scope, next.unsigned_abs(), 2_000).await?;
+        let Some((newest, _)) = rows.last() else { break };
+        next = newest + 1;
+        let persons = rows.iter().map(|(sequence, body)| (*sequence, super::index::subjects(body)));
+        about.extend(persons.filter(|(_, persons)| persons.len() == 1).map(|(sequence, persons)| (sequence, persons.into_iter().collect())));
     }
     let mut opened: BTreeMap<&str, Vec<Opened>> = BTreeMap::new();
     for (sequence, actor, at) in &events {

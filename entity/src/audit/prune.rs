@@ -69,8 +69,8 @@ pub(super) async fn pruned(scope: &Scope) -> Result<u64, Error> {
 /// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] for a shorter time.
 pub async fn set_retention(change: &Change, days: u32) -> Result<(), Error> {
     change.permit(Verb::TenantManage)?;
-    let changed =
-        change.scope().run("UPDATE audit_head SET retention_days = $2 WHERE tenant_id = $1 AND retention_days < $2", [i64::from(days).into()]).await?;
+    let lasting = i32::try_from(days).map_err(|_| Error::Invalid("days: too many".to_owned()))?;
+    let changed = change.scope().run("UPDATE audit_head SET retention_days = $2 WHERE tenant_id = $1 AND retention_days < $2", [lasting.into()]).await?;
     if changed == 0 {
         return Err(Error::Invalid("the log is kept as long as that already; the time can only be made longer".to_owned()));
     }
@@ -86,7 +86,7 @@ pub async fn set_retention(change: &Change, days: u32) -> Result<(), Error> {
 pub async fn ask_pruning(change: &Change, before: DateTime<Utc>) -> Result<Pruning, Error> {
     change.permit(Verb::TenantManage)?;
     let scope = change.scope();
-    let days = scope.number("SELECT retention_days AS n FROM audit_head WHERE tenant_id = $1", []).await?;
+    let days = scope.number("SELECT CAST(retention_days AS bigint) AS n FROM audit_head WHERE tenant_id = $1", []).await?;
     if before > change.now() - Duration::days(days) {
         return Err(Error::Invalid(format!("before: events are kept for {days} days here")));
     }

@@ -11,9 +11,8 @@ use super::table::{event, subject, wide};
 use super::tree;
 use crate::customer::Customer;
 use crate::guard::Open;
-use crate::ledger::subjects_of;
 use crate::vault::hex;
-use crate::{Error, House, Scope, Session};
+use crate::{Error, Scope, Session};
 
 /// One event of the log, with its canonical bytes.
 #[derive(Clone, Debug)]
@@ -410,46 +409,4 @@ pub async fn seen_by(session: &Session, customer: &Customer, limit: u64) -> Resu
 pub(crate) async fn writable(scope: &Scope) -> Result<(), Error> {
     scope.delete_where::<event::Entity>(event::Column::Id.is_null()).await?;
     Ok(())
-}
-
-/// Rows that are written at once when wide events become findable by their persons.
-const AT_ONCE: usize = 5_000;
-
-/// Makes events about many persons findable by each of them. Returns whether there is more to do.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn index_wide(house: &House) -> Result<bool, Error> {
-    let mut more = false;
-    for tenant in house.tenants().await? {
-        let scope = house.store().read(tenant.id).await?;
-        if scope.find::<wide::Entity>().count(scope.tx()).await? == 0 {
-            continue;
-        }
-        drop(scope);
-        let scope = house.store().write_beside(tenant.id).await?;
-        let select = scope.find::<wide::Entity>().order_by_asc(wide::Column::Sequence).limit(50);
-        let waiting = select.lock_with_behavior(sea_orm::sea_query::LockType::Update, sea_orm::sea_query::LockBehavior::SkipLocked).all(scope.tx()).await?;
-        let (mut rows, mut done) = (Vec::new(), Vec::new());
-        for row in &waiting {
-            let body = scope.find::<event::Entity>().filter(event::Column::Sequence.eq(row.sequence)).one(scope.tx()).await?;
-            rows.extend(subjects_of(row.sequence, body.map(|event| subjects(&event.body)).unwrap_or_default()));
-            done.push(row.sequence);
-            if rows.len() >= AT_ONCE {
-                break;
-            }
-        }
-        scope.insert(rows).await?;
-        scope.delete_where::<wide::Entity>(wide::Column::Sequence.is_in(done.iter().copied())).await?;
-        more |= done.len() < waiting.len() || waiting.len() == 50;
-        scope.commit().await?;
-    }
-    Ok(more)
-}
-
-/// The persons that an event is about.
-pub(super) fn subjects(body: &[u8]) -> std::collections::BTreeSet<[u8; 16]> {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let named = body["sights"].as_array().into_iter().flatten().filter_map(|group| group["subjects"].as_array()).flatten();
-    named.filter_map(|name| crate::vault::unhex(name.as_str()?)?.try_into().ok()).collect()
 }

@@ -9,9 +9,10 @@ use sea_orm::{QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::checkpoint::{INSTALLATION, bodies, leaves, origin, tiles};
+use super::index::subjects;
 use super::note::{Checkpoint, Verifier};
 use super::prune::pruned;
-use super::question::{spaced, subjects};
+use super::question::spaced;
 use super::table::{checkpoint, event, installation, subject, wide};
 use super::tree::{self, Frontier};
 use crate::{Error, Scope, Session};

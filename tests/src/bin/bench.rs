@@ -1,5 +1,6 @@
 //! How fast files become durable sealed rows: `bench [ROWS]`, a million by default, on SQLite and PostgreSQL. With
-//! `bench keys [ROWS]`, a hundred thousand by default: how fast their keys are rotated.
+//! `bench keys [ROWS]`, a hundred thousand by default: how fast their keys are rotated. With `bench log [EVENTS]`, two hundred
+//! thousand by default: how fast events become durable under 64 writers, how fast the log is verified and asked.
 //!
 //! Makes a file of orders of ROWS × 2/5 persons, imports it with the program, and reports rows per second until everything
 //! is durable, sealed and linked by the rules, the second pass apart, the peak memory, the pace of the last hundred
@@ -18,6 +19,10 @@ use tests::{Engine, Raw, engines};
 async fn main() {
     if std::env::args().nth(1).as_deref() == Some("keys") {
         return keys(std::env::args().nth(2).map_or(100_000, |rows| rows.parse().expect("a number of rows"))).await;
+    }
+    if std::env::args().nth(1).as_deref() == Some("log") {
+        tests::synced();
+        return log(std::env::args().nth(2).map_or(200_000, |events| events.parse().expect("a number of events"))).await;
     }
     let rows: u64 = std::env::args().nth(1).map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
     let dir = tempfile::tempdir().unwrap();
@@ -115,6 +120,87 @@ async fn keys(rows: u64) {
             assert!(child.wait().unwrap().success());
             println!("{engine:?}: keys rotate {key}: {rewritten} rows at {:.0} rows/s", rewritten as f64 / (ended - begun).as_secs_f64());
         }
+    }
+}
+
+/// Events of the size of a 360 query's, about one person each, from 64 writers; then the log is signed, verified and asked.
+async fn log(events: u64) {
+    use entity::audit::{self, Filter};
+    use entity::{Operation, Session};
+    const WRITERS: u64 = 64;
+    for engine in engines() {
+        let dir = tempfile::tempdir().unwrap();
+        let database_url = if engine == Engine::Postgres { Some(tests::database().await) } else { None };
+        let config = api::config::Config { data_dir: dir.path().to_owned(), database_url, profile: api::config::Profile::Development, ..Default::default() };
+        let (house, _) = api::home::make(&config, true).await.unwrap();
+        api::commands::demo::prepare(&house, true).await.unwrap();
+        let house = std::sync::Arc::new(house);
+        let acme = house.tenant("acme").await.unwrap().id;
+        let support = house.operator(acme, "bench", "support", Some("customer_service"));
+        let customers = Session::run(&house, &support, Operation::new("query", "Some"), async |session| {
+            let cut = entity::customer::Cut { first: 100, after: None, descending: false };
+            entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut).await.unwrap().customers
+        })
+        .await
+        .unwrap();
+        let customers = std::sync::Arc::new(customers);
+        let one = async |session: std::sync::Arc<Session>, customer: &entity::customer::Customer| {
+            // What a 360 shows of the person.
+            for _ in 0..3 {
+                session.show(&customer.name(), policy::View::Masked).unwrap();
+                session.show(&customer.phone(), policy::View::Masked).unwrap();
+                session.show(&customer.email(), policy::View::Masked).unwrap();
+                session.show(&customer.address(), policy::View::Masked).unwrap();
+            }
+        };
+        let begun = Instant::now();
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let (house, support, customers) = (house.clone(), support.clone(), customers.clone());
+            writers.spawn(async move {
+                let mut waits = Vec::new();
+                for n in 0..events / WRITERS {
+                    let customer = &customers[((writer * 7 + n) % customers.len() as u64) as usize];
+                    let operation = Operation::new("query", "Customer360")
+                        .of_document("{ the document }", b"variables".to_vec())
+                        .in_request("0193f0aa-0000-7000-8000-000000000000");
+                    let asked = Instant::now();
+                    Session::run(&house, &support, operation, async |session| one(session, &customer.0).await).await.unwrap();
+                    waits.push(asked.elapsed());
+                }
+                waits
+            });
+        }
+        let mut waits: Vec<Duration> = writers.join_all().await.into_iter().flatten().collect();
+        let took = begun.elapsed().as_secs_f64();
+        waits.sort_unstable();
+        let percentile = |part: usize| waits[(waits.len() - 1) * part / 100].as_secs_f64() * 1e3;
+        println!(
+            "{engine:?}: {:.0} events/s durable, one look at a customer each; p50 {:.1} ms, p99 {:.1} ms",
+            waits.len() as f64 / took,
+            percentile(50),
+            percentile(99)
+        );
+        let begun = Instant::now();
+        house.checkpoint().await.unwrap();
+        println!("  hashed and signed in {:.2} s", begun.elapsed().as_secs_f64());
+        let auditor = house.operator(acme, "bench", "auditor", None);
+        let someone = customers[0].0.id();
+        let told = Session::run(&house, &auditor, Operation::new("command", "Ask"), async |session| {
+            let begun = Instant::now();
+            let checked = audit::verify(&session, None, &mut |_| {}).await.unwrap();
+            let verified = begun.elapsed();
+            assert!(checked.findings.is_empty(), "{checked:?}");
+            let begun = Instant::now();
+            let (looks, _) = audit::access(&session, someone, &Filter::default(), 20, None).await.unwrap();
+            let asked = begun.elapsed();
+            let begun = Instant::now();
+            audit::proof(&session, looks[0].event.id).await.unwrap();
+            (checked.events, verified, looks.len(), asked, begun.elapsed(), looks[0].event.body.len())
+        });
+        let (checked, verified, looks, asked, proven, size) = told.await.unwrap();
+        println!("  verified {checked} events of {size} bytes in {:.2} s", verified.as_secs_f64());
+        println!("  who saw a customer, the last {looks}: {:.1} ms; a proof: {:.2} ms", asked.as_secs_f64() * 1e3, proven.as_secs_f64() * 1e3);
     }
 }
 
