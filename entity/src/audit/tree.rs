@@ -199,11 +199,6 @@ impl Tiles {
         }
     }
 
-    /// Forgets the tiles that are full, so that a long walk needs little memory.
-    pub fn forget_full(&mut self) {
-        self.0.retain(|_, hashes| (hashes.len() as u64) < WIDTH);
-    }
-
     fn of(&self, leaves: &Leaves) -> Result<Hash, Missing> {
         let mut root = None;
         for (height, place) in subtrees(leaves).into_iter().rev() {
