@@ -30,6 +30,11 @@ bench-log events="200000":
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin bench -- log {{events}}
 
+# what a thousand sealed cells cost that are decided, opened and noted
+bench-cells:
+    cargo build --release -p api -p tests --bins
+    cargo run --release -p tests --bin bench -- cells
+
 # how well the second pass finds duplicates in a file of which a column knows the truth: just match febrl3.csv true_id tests/data/febrl.mapping.toml
 match file truth mapping:
     cargo build --release -p api -p tests --bins

@@ -24,7 +24,8 @@ use crate::intake::{self, File, Options};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct About {
-    source: String,
+    #[serde(default)]
+    source: Option<String>,
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -57,7 +58,8 @@ fn not_admitted(refusal: NotAdmitted) -> HttpResponse {
     }
 }
 
-/// `POST /api/v1/imports?source=sales&name=sales.csv&dryRun=true`: imports the body and answers with the report.
+/// `POST /api/v1/imports?source=sales&name=sales.csv&dryRun=true`: imports the body and answers with the report. Without a
+/// source, it is the one whose last file had the same header.
 pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<web::Query<About>, actix_web::Error>, payload: web::Payload) -> HttpResponse {
     let principal = match admit(&http, &shared).await {
         Ok(principal) => Arc::new(principal),
@@ -67,7 +69,7 @@ pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<
     let Ok(_running) = shared.slot(&caller).try_acquire_owned() else {
         return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests at once; try again in a second");
     };
-    let Ok(about) = about else { return refuse(StatusCode::BAD_REQUEST, "the address takes source, and perhaps name, dryRun and plan") };
+    let Ok(about) = about else { return refuse(StatusCode::BAD_REQUEST, "the address takes source, name, dryRun and plan") };
     let Ok(Ok(bytes)) = payload.to_bytes_limited(shared.upload()).await else {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the file is larger than an upload may be, or did not arrive whole; import it with `panorama import`");
     };
@@ -75,7 +77,7 @@ pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<
     // A name that is more than a name would be a path, or worse.
     let plain = |name: &String| name.len() <= 200 && !name.contains(['/', '\\', '\n', '\r']);
     let name = about.name.filter(plain).unwrap_or_else(|| "upload".to_owned());
-    let files = [File::of(&about.source, &name, Vec::from(bytes))];
+    let files = [File::of(about.source.as_deref(), &name, Vec::from(bytes))];
     let options = Options { dry_run: about.dry_run, plan: about.plan, uploaded: true };
     match intake::run(shared.house(), &principal, &files, &options, &mut |_| {}).await {
         Ok(report) => answer(StatusCode::OK, &json!(report)),

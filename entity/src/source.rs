@@ -128,9 +128,19 @@ pub async fn named(session: &Session, name: &str) -> Result<Source, Error> {
 /// The source whose last file had a header of this shape.
 ///
 /// # Errors
-/// A mapping in the database is damaged.
-pub async fn of_shape(session: &Session, shape: &str) -> Result<Option<Source>, Error> {
-    Ok(all(session).await?.into_iter().find(|source| source.shape.as_deref() == Some(shape)))
+/// There is none, or there are several: they are named.
+pub fn of_shape(sources: Vec<Source>, shape: &str) -> Result<Source, Error> {
+    let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let mut alike: Vec<Source> = sources.into_iter().filter(|source| source.shape.as_deref() == Some(shape)).collect();
+    let refused = match &alike[..] {
+        [] => format!("no source's last file had this header; name its source, one of {}, or propose a mapping for a new one", names.join(", ")),
+        [_] => return Ok(alike.remove(0)),
+        several => {
+            let names: Vec<&str> = several.iter().map(|source| source.name.as_str()).collect();
+            format!("the last files of {} had this header; name the source", names.join(" and "))
+        }
+    };
+    Err(Error::Invalid(refused))
 }
 
 /// Remembers the shape of the header that a source's file had.

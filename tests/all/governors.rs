@@ -9,19 +9,7 @@ use entity::people::{self, Assigned, Holder};
 use entity::vault::Kek;
 use entity::{Change, Operation, Unaccounted, tenant, token};
 use serde_json::{Value, json};
-use tests::{Engine, Home, Program, homes, program};
-
-/// The program on a home's data.
-fn at(home: &Home, arguments: &[&str]) -> Program {
-    let (data, url) = (home.config.data_dir.display().to_string(), home.config.url());
-    program(&[arguments, &["--profile", "development", "--data-dir", &data, "--database-url", &url]].concat())
-}
-
-fn run(home: &Home, arguments: &[&str]) -> String {
-    let output = at(home, arguments).output();
-    assert!(output.status.success(), "{arguments:?} {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use tests::{Engine, Home, homes};
 
 /// Work of the operator at the terminal, as globex's administrator.
 async fn operated<T>(home: &Home, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> T {
@@ -111,7 +99,7 @@ async fn roles_with_power_are_given_by_two_people() {
         assert!(raw.run("UPDATE role_proposal SET at = '2026-01-01T00:00:00+00:00' WHERE holder = 'robot'").await.unwrap() == 1);
         assert!(waits(&assign(&home, "second", "TOKEN", "robot", &["steward"]).await));
         assert!(!waits(&assign(&home, "admin", "TOKEN", "robot", &["steward"]).await));
-        let refused = at(&home, &["tenant", "user", "globex", "--subject", "operator:x", "--name", "x", "--role", "bi"]).refusal();
+        let refused = home.program(&["tenant", "user", "globex", "--subject", "operator:x", "--name", "x", "--role", "bi"]).refusal();
         assert!(refused.contains("choose another"), "{refused}");
         // The operator holds the keys anyway.
         let robot = Holder::Token("robot".to_owned());
@@ -158,17 +146,17 @@ async fn a_tenant_that_nobody_manages_does_not_stop_the_installation() {
         let version = draft(&home, "", "Tenant, manage").await["result"]["version"].clone();
         assert!(ask(&home, "admin", ACTIVATE, json!({ "version": version })).await["done"]["result"].is_object());
         let new = home.config.data_dir.join("fresh.key");
-        assert!(run(&home, &["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]).contains("and opens them"));
-        run(&home, &["keys", "status", "--all"]);
-        run(&home, &["tenant", "suspend", "--slug", "globex"]);
-        run(&home, &["tenant", "resume", "--slug", "globex"]);
+        assert!(home.run(&["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]).contains("and opens them"));
+        home.run(&["keys", "status", "--all"]);
+        home.run(&["tenant", "suspend", "--slug", "globex"]);
+        home.run(&["tenant", "resume", "--slug", "globex"]);
         let raw = home.raw().await;
         raw.as_tenant(home.engine, "globex").await;
         let logged = "SELECT count(*) FROM audit_event WHERE tenant_id = (SELECT id FROM tenant WHERE slug = 'globex') AND operation = 'Keys.rotateKek' AND actor LIKE 'operator:%'";
         assert_eq!(raw.number(logged).await, 1);
         let out = home.config.data_dir.join("globex.ndjson.gz");
-        run(&home, &["tenant", "export", "globex", "--out", out.to_str().unwrap()]);
-        run(&home, &["tenant", "destroy", "globex", "--confirm", "globex"]);
+        home.run(&["tenant", "export", "globex", "--out", out.to_str().unwrap()]);
+        home.run(&["tenant", "destroy", "globex", "--confirm", "globex"]);
     }
 }
 
@@ -176,14 +164,14 @@ async fn a_tenant_that_nobody_manages_does_not_stop_the_installation() {
 async fn two_exchanges_of_the_key_file_lose_no_key() {
     for home in homes().await {
         let file = |name: &str| home.config.data_dir.join(name).display().to_string();
-        let one = at(&home, &["keys", "rotate", "kek", "--new-key-file", &file("one.key")]).spawn();
-        let other = at(&home, &["keys", "rotate", "kek", "--new-key-file", &file("other.key")]).spawn();
+        let one = home.program(&["keys", "rotate", "kek", "--new-key-file", &file("one.key")]).spawn();
+        let other = home.program(&["keys", "rotate", "kek", "--new-key-file", &file("other.key")]).spawn();
         let ended: Vec<bool> = [one, other].into_iter().map(|mut child| child.wait().unwrap().success()).collect();
         assert!(ended.contains(&true));
-        run(&home, &["keys", "status", "--all"]);
+        home.run(&["keys", "status", "--all"]);
         // While one holds the key file, nobody else exchanges it.
         let exchange = Exchange::begin(&home.config).await.unwrap().unwrap();
-        let refused = at(&home, &["keys", "rotate", "kek", "--new-key-file", &file("third.key")]).refusal();
+        let refused = home.program(&["keys", "rotate", "kek", "--new-key-file", &file("third.key")]).refusal();
         assert!(refused.contains("another rotation"), "{refused}");
         // What lies ready must be the key that wraps the keys.
         let (third, fourth) = (Kek::create(file("third.key").as_ref(), false).unwrap(), Kek::create(file("fourth.key").as_ref(), false).unwrap());

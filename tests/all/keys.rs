@@ -8,24 +8,11 @@ use api::intake::{self, File, Options};
 use entity::keys::{self, Progress};
 use entity::{Change, Operation, Unaccounted};
 use serde_json::{Value, json};
-use tests::{Engine, Home, Program, Raw, homes, program};
-
-/// The program on a home's data.
-fn at(home: &Home, arguments: &[&str]) -> Program {
-    let (data, url) = (home.config.data_dir.display().to_string(), home.config.url());
-    let settings = ["--profile", "development", "--data-dir", &data, "--database-url", &url];
-    program(&[arguments, &settings].concat())
-}
-
-fn run(home: &Home, arguments: &[&str]) -> String {
-    let output = at(home, arguments).output();
-    assert!(output.status.success(), "{arguments:?} {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use tests::{Engine, Home, Raw, homes};
 
 /// Rows that name each epoch of a key of acme.
 fn named(home: &Home, purpose: &str) -> Vec<(u64, i64)> {
-    let status: Value = serde_json::from_str(&run(home, &["keys", "status", "--tenant", "acme", "--json"])).unwrap();
+    let status: Value = serde_json::from_str(&home.run(&["keys", "status", "--tenant", "acme", "--json"])).unwrap();
     let epochs = status["acme"].as_array().unwrap().iter().filter(|epoch| epoch["purpose"] == purpose);
     epochs.map(|epoch| (epoch["epoch"].as_u64().unwrap(), epoch["rows"].as_object().unwrap().values().map(|n| n.as_i64().unwrap()).sum())).collect()
 }
@@ -113,17 +100,17 @@ async fn a_killed_rotation_goes_on_and_destruction_kills_backups() {
         .await
         .unwrap();
         // Killed behind the first table.
-        let (rotating, _) = at(&home, &["keys", "rotate", "tenant", "--tenant", "acme"]).until("customer:");
+        let (rotating, _) = home.program(&["keys", "rotate", "tenant", "--tenant", "acme"]).until("customer:");
         drop(rotating);
-        let refused = at(&home, &["keys", "destroy", "--tenant", "acme", "--epoch", "1"]).refusal();
+        let refused = home.program(&["keys", "destroy", "--tenant", "acme", "--epoch", "1"]).refusal();
         assert!(refused.contains("rows name it") || named(&home, "data")[0].1 == 0, "{refused}");
-        let again = at(&home, &["keys", "rotate", "tenant", "--tenant", "acme"]).output();
+        let again = home.program(&["keys", "rotate", "tenant", "--tenant", "acme"]).output();
         assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("goes on"), "{again:?}");
         assert_eq!((named(&home, "data").len(), named(&home, "data")[0]), (2, (1, 0)));
-        let newest = at(&home, &["keys", "destroy", "--tenant", "acme", "--epoch", "2"]).refusal();
+        let newest = home.program(&["keys", "destroy", "--tenant", "acme", "--epoch", "2"]).refusal();
         assert!(newest.contains("in use"), "{newest}");
-        run(&home, &["keys", "destroy", "--tenant", "acme", "--epoch", "1"]);
-        assert!(at(&home, &["keys", "destroy", "--tenant", "acme", "--epoch", "1"]).refusal().contains("there is none"));
+        home.run(&["keys", "destroy", "--tenant", "acme", "--epoch", "1"]);
+        assert!(home.program(&["keys", "destroy", "--tenant", "acme", "--epoch", "1"]).refusal().contains("there is none"));
         let certificates = entity::Session::run(&home.house, &privacy, Operation::new("command", "Certificates"), async |session| {
             entity::erasure::certificates(&session, None).await
         });
@@ -166,6 +153,36 @@ fn hex(id: uuid::Uuid) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_index_rotation_goes_on_and_search_finds_in_both_halves() {
+    for home in homes().await {
+        let nodes = clear(&home).await;
+        let phones: Vec<String> = nodes.as_array().unwrap().iter().filter_map(|node| node["phone"].as_str().map(str::to_owned)).collect();
+        let found = async || {
+            let mut found = Vec::new();
+            for phone in &phones {
+                let query = "query($phone: String!) { findCustomer(by: {phone: $phone}) { number } }";
+                found.push(home.tenant("acme").persona("support").ask(query, json!({ "phone": phone })).await.data()["findCustomer"]["number"].clone());
+            }
+            found
+        };
+        let before = found().await;
+        assert!(before.len() > 5 && before.iter().all(Value::is_string), "{before:?}");
+        // Killed behind the customers, when no record is done yet.
+        let (rotating, _) = home.program(&["keys", "rotate", "index", "--tenant", "acme"]).until("customer:");
+        drop(rotating);
+        assert_eq!(found().await, before, "half rotated");
+        let path = orders(&home.config.data_dir, 0, 10).display().to_string();
+        let import = ["import", &path, "--tenant", "acme", "--source", "ecom"];
+        assert!(home.program(&import).refusal().contains("index keys are being rotated"), "nobody links by half an index");
+        let again = home.program(&["keys", "rotate", "index", "--tenant", "acme"]).output();
+        assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("goes on"), "{again:?}");
+        assert_eq!(named(&home, "index").iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [2]);
+        assert_eq!(found().await, before);
+        home.run(&import);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_index_key_rotates_and_search_goes_on() {
     for home in homes().await {
         let home = Arc::new(home);
@@ -190,7 +207,7 @@ async fn the_index_key_rotates_and_search_goes_on() {
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         let path = orders(&home.config.data_dir, 0, 10).display().to_string();
         let import = ["import", &path, "--tenant", "acme", "--source", "ecom"];
-        let refused = at(&home, &import).refusal();
+        let refused = home.program(&import).refusal();
         assert!(refused.contains("index keys are being rotated"), "{refused}");
         while !rotation.is_finished() {
             assert_eq!(*find("support", &phone).await.data(), found);
@@ -204,7 +221,7 @@ async fn the_index_key_rotates_and_search_goes_on() {
         let number = found["findCustomer"]["number"].as_str().unwrap();
         let text = std::fs::read_to_string(&path).unwrap().replacen("13710000000", &phone, 1);
         std::fs::write(&path, text).unwrap();
-        run(&home, &import);
+        home.run(&import);
         let raw = home.raw().await;
         raw.as_tenant(home.engine, "acme").await;
         let linked = format!(
@@ -222,7 +239,7 @@ async fn the_key_encryption_key_is_exchanged_even_when_cut_off() {
         let (key, new) = (keys.join("kek.key"), home.config.data_dir.join("fresh.key"));
         let old = std::fs::read(&key).unwrap();
         let before = clear(&home).await;
-        let said = run(&home, &["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]);
+        let said = home.run(&["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]);
         assert!(said.contains("8 keys"), "{said}");
         assert_ne!(std::fs::read(&key).unwrap(), old);
         assert_eq!(std::fs::read(&key).unwrap(), std::fs::read(&new).unwrap());
@@ -236,21 +253,21 @@ async fn the_key_encryption_key_is_exchanged_even_when_cut_off() {
             assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(clear(&home).await, before, "the running server goes on");
-        run(&home, &["keys", "status", "--all"]);
+        home.run(&["keys", "status", "--all"]);
         // The same key again, and the old one.
-        let same = at(&home, &["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]).refusal();
+        let same = home.program(&["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]).refusal();
         assert!(same.contains("key in use"), "{same}");
-        let wrong = at(&home, &["keys", "status", "--all", "--key-file", kept.to_str().unwrap()]).refusal();
+        let wrong = home.program(&["keys", "status", "--all", "--key-file", kept.to_str().unwrap()]).refusal();
         assert!(wrong.contains("not the one"), "{wrong}");
         // Cut off between the commit and the rename: the next start brings it to its end.
         std::fs::rename(&key, keys.join("kek.key.new")).unwrap();
         std::fs::rename(&kept, &key).unwrap();
-        let mended = at(&home, &["tenant", "list"]).output();
+        let mended = home.program(&["tenant", "list"]).output();
         assert!(mended.status.success() && String::from_utf8_lossy(&mended.stderr).contains("had been cut off"), "{mended:?}");
         assert!(kept.exists() && !keys.join("kek.key.new").exists());
         assert_eq!(std::fs::read(&key).unwrap(), std::fs::read(&new).unwrap());
         // A server that runs learns of keys that are wrapped with the new one.
-        run(&home, &["keys", "rotate", "tenant", "--tenant", "acme"]);
+        home.run(&["keys", "rotate", "tenant", "--tenant", "acme"]);
         assert_eq!(clear(&home).await, before);
     }
 }
@@ -260,13 +277,13 @@ async fn a_tenant_is_suspended_exported_and_destroyed() {
     for home in homes().await {
         let phones: Vec<String> = clear(&home).await.as_array().unwrap().iter().filter_map(|node| node["phone"].as_str().map(str::to_owned)).collect();
         let ask = async || home.tenant("acme").persona("support").query("{ me { subject } }").await;
-        run(&home, &["tenant", "suspend", "--slug", "acme"]);
+        home.run(&["tenant", "suspend", "--slug", "acme"]);
         assert_eq!(ask().await.code(), "UNAUTHENTICATED");
-        assert!(at(&home, &["tenant", "suspend", "--slug", "acme"]).refusal().contains("already"));
-        run(&home, &["tenant", "resume", "--slug", "acme"]);
+        assert!(home.program(&["tenant", "suspend", "--slug", "acme"]).refusal().contains("already"));
+        home.run(&["tenant", "resume", "--slug", "acme"]);
         ask().await.data();
         let out = home.config.data_dir.join("acme.ndjson.gz");
-        let said = run(&home, &["tenant", "export", "acme", "--out", out.to_str().unwrap()]);
+        let said = home.run(&["tenant", "export", "acme", "--out", out.to_str().unwrap()]);
         let mut text = String::new();
         std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(std::fs::File::open(&out).unwrap()), &mut text).unwrap();
         let mut lines = text.lines();
@@ -281,8 +298,8 @@ async fn a_tenant_is_suspended_exported_and_destroyed() {
             let all = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'tenant_id' AND table_schema = 'public'";
             assert_eq!(raw.number(all).await, i64::try_from(entity::departure::TABLES.len()).unwrap());
         }
-        assert!(at(&home, &["tenant", "destroy", "acme", "--confirm", "acm"]).refusal().contains("nothing was destroyed"));
-        run(&home, &["tenant", "destroy", "acme", "--confirm", "acme"]);
+        assert!(home.program(&["tenant", "destroy", "acme", "--confirm", "acm"]).refusal().contains("nothing was destroyed"));
+        home.run(&["tenant", "destroy", "acme", "--confirm", "acme"]);
         for table in entity::departure::TABLES {
             let rows = raw.number(&format!("SELECT count(*) FROM {table} WHERE tenant_id = (SELECT id FROM tenant WHERE slug = 'acme')")).await;
             let log = ["audit_event", "audit_head", "audit_subject"].contains(&table);
@@ -292,10 +309,10 @@ async fn a_tenant_is_suspended_exported_and_destroyed() {
         }
         assert_eq!(raw.number("SELECT count(*) FROM audit_event WHERE operation = 'Tenant.destroy'").await, 1);
         assert_eq!(ask().await.code(), "UNAUTHENTICATED");
-        assert!(run(&home, &["tenant", "list"]).contains("destroyed"));
-        assert!(at(&home, &["tenant", "create", "acme"]).refusal().contains("already"), "its name stays");
-        assert!(at(&home, &["keys", "status", "--tenant", "acme"]).refusal().contains("was destroyed"));
-        run(&home, &["keys", "status", "--all"]);
+        assert!(home.run(&["tenant", "list"]).contains("destroyed"));
+        assert!(home.program(&["tenant", "create", "acme"]).refusal().contains("already"), "its name stays");
+        assert!(home.program(&["keys", "status", "--tenant", "acme"]).refusal().contains("was destroyed"));
+        home.run(&["keys", "status", "--all"]);
         home.tenant("globex").persona("support").query("{ me { subject } }").await.data();
     }
 }
@@ -321,7 +338,7 @@ async fn no_key_is_ever_shown() {
         &["keys", "rotate", "kek", "--new-key-file", &new],
         &["keys", "status", "--all"],
     ] {
-        let output = at(&home, &[arguments, &["--log", "trace"]].concat()).output();
+        let output = home.program(&[arguments, &["--log", "trace"]].concat()).output();
         for bytes in [&output.stdout, &output.stderr] {
             let lower = String::from_utf8_lossy(bytes).to_lowercase();
             assert!(!lower.contains(&hex[..62]) && !bytes.windows(32).any(|window| window == raw), "{arguments:?}");

@@ -8,7 +8,7 @@ use entity::audit::{self, Verifier, tree, verify_bundle};
 use entity::{Change, House, Operation, Session, Settings, Unaccounted};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::{Engine, Home, Program, Raw, homes, program};
+use tests::{Engine, Home, Raw, homes, program};
 
 const VERIFIER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/verify_audit.py");
 
@@ -35,19 +35,6 @@ fn bytes(hex: &Value) -> tree::Hash {
 
 fn hashes(list: &Value) -> Vec<tree::Hash> {
     list.as_array().unwrap().iter().map(bytes).collect()
-}
-
-/// The program on a home's data.
-fn at(home: &Home, arguments: &[&str]) -> Program {
-    let (data, url) = (home.config.data_dir.display().to_string(), home.config.url());
-    let settings = ["--profile", "development", "--data-dir", &data, "--database-url", &url];
-    program(&[arguments, &settings].concat())
-}
-
-fn run(home: &Home, arguments: &[&str]) -> String {
-    let output = at(home, arguments).output();
-    assert!(output.status.success(), "{arguments:?} {output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn python(bundle: &Path, key: &str, more: &[&str]) -> (Option<i32>, String) {
@@ -131,11 +118,11 @@ async fn an_answer_and_a_whole_log_are_verified_elsewhere_and_every_change_is_fo
     for home in homes().await {
         let (_, number) = looks(&home, 5).await;
         let dir = tempfile::tempdir().unwrap();
-        let key = run(&home, &["audit", "key"]).trim().to_owned();
+        let key = home.run(&["audit", "key"]).trim().to_owned();
         let bundle = |name: &str| dir.path().join(name);
-        run(&home, &["audit", "export", "--tenant", "acme", "--customer", &number, "--out", bundle("answer").to_str().unwrap()]);
-        run(&home, &["audit", "export", "--tenant", "acme", "--out", bundle("whole").to_str().unwrap()]);
-        assert!(at(&home, &["audit", "export", "--tenant", "acme", "--out", bundle("whole").to_str().unwrap()]).refusal().contains("there already"));
+        home.run(&["audit", "export", "--tenant", "acme", "--customer", &number, "--out", bundle("answer").to_str().unwrap()]);
+        home.run(&["audit", "export", "--tenant", "acme", "--out", bundle("whole").to_str().unwrap()]);
+        assert!(home.program(&["audit", "export", "--tenant", "acme", "--out", bundle("whole").to_str().unwrap()]).refusal().contains("there already"));
         for name in ["answer", "whole"] {
             assert!(verified(&bundle(name), &key), "{name}");
             let said = program(&["audit", "verify", "--bundle", bundle(name).to_str().unwrap(), "--key", &key]).output();
@@ -174,7 +161,7 @@ async fn an_answer_and_a_whole_log_are_verified_elsewhere_and_every_change_is_fo
         });
         // It continues an older checkpoint, and says so when it does not.
         looks(&home, 2).await;
-        run(&home, &["audit", "export", "--tenant", "acme", "--out", bundle("later").to_str().unwrap()]);
+        home.run(&["audit", "export", "--tenant", "acme", "--out", bundle("later").to_str().unwrap()]);
         let since = bundle("whole").join("checkpoint");
         assert_eq!(python(&bundle("later"), &key, &["--since", since.to_str().unwrap()]).0, Some(0));
         let ours = |bundle: &Path| {
@@ -193,16 +180,16 @@ async fn a_row_edited_by_hand_is_named_by_verify_fsck_and_the_server() {
         home.house.checkpoint().await.unwrap();
         let raw = home.raw().await;
         let at_place = acme(&raw, &home, "SELECT max(sequence) FROM audit_event WHERE operation = 'Look' AND tenant_id = @acme").await;
-        assert!(run(&home, &["audit", "verify", "--tenant", "acme"]).starts_with("verified: "));
-        assert!(run(&home, &["audit", "fsck", "--tenant", "acme"]).starts_with("verified: "));
+        assert!(home.run(&["audit", "verify", "--tenant", "acme"]).starts_with("verified: "));
+        assert!(home.run(&["audit", "fsck", "--tenant", "acme"]).starts_with("verified: "));
         // Only what it is found by: the tree stands, fsck finds it.
         let hide = format!("UPDATE audit_event SET actor = 'nobody' WHERE sequence = {at_place} AND tenant_id = (SELECT id FROM tenant WHERE slug = 'acme')");
         assert_eq!(by_hand(&home, &hide).await, 1);
-        run(&home, &["audit", "verify", "--tenant", "acme"]);
-        let found = at(&home, &["audit", "fsck", "--tenant", "acme"]).refusal();
+        home.run(&["audit", "verify", "--tenant", "acme"]);
+        let found = home.program(&["audit", "fsck", "--tenant", "acme"]).refusal();
         assert!(found.contains(&format!("event {at_place}: column actor")), "{found}");
         by_hand(&home, &hide.replace("nobody", "support")).await;
-        run(&home, &["audit", "fsck", "--tenant", "acme"]);
+        home.run(&["audit", "fsck", "--tenant", "acme"]);
         // The event itself.
         let body = if home.engine == Engine::Sqlite {
             "CAST(replace(CAST(body AS text), 'customer_service', 'sales_follow_up') AS blob)"
@@ -211,7 +198,7 @@ async fn a_row_edited_by_hand_is_named_by_verify_fsck_and_the_server() {
         };
         let edit = format!("UPDATE audit_event SET body = {body} WHERE sequence = {at_place} AND tenant_id = (SELECT id FROM tenant WHERE slug = 'acme')");
         assert_eq!(by_hand(&home, &edit).await, 1);
-        let found = at(&home, &["audit", "verify", "--tenant", "acme"]).refusal();
+        let found = home.program(&["audit", "verify", "--tenant", "acme"]).refusal();
         assert!(found.contains(&format!("not verified: event {at_place}: it is not the one that was logged")), "{found}");
         let events = "{ audit { events(filter: {operation: \"Look\"}, first: 3) { nodes { sequence intact } } checkpoint { problem } } }";
         let seen = auditor(&home, events, json!({})).await;
@@ -261,7 +248,7 @@ async fn nothing_is_signed_that_contradicts_what_was_signed() {
         raw.as_tenant(home.engine, "acme").await;
         assert_eq!(raw.number(&format!("SELECT count(*) FROM audit_checkpoint WHERE {mine}")).await, 0);
         // A process that was just started knows it from the installation's log, or from what was published.
-        let found = at(&home, &["audit", "verify", "--tenant", "acme"]).refusal();
+        let found = home.program(&["audit", "verify", "--tenant", "acme"]).refusal();
         assert!(found.contains("was signed and is gone"), "{found}");
         let fresh = api::home::open(&home.config).await.unwrap();
         fresh.remember(&notes).await.unwrap();
@@ -287,7 +274,7 @@ async fn a_page_of_many_is_one_event_and_found_by_each_person() {
         while entity::audit::index_wide(&home.house).await.unwrap() {}
         assert_eq!(acme(&raw, &home, "SELECT count(*) FROM audit_wide WHERE tenant_id = @acme").await, 0);
         assert_eq!(seen().await, first);
-        run(&home, &["audit", "fsck", "--tenant", "acme"]);
+        home.run(&["audit", "fsck", "--tenant", "acme"]);
     }
 }
 
@@ -381,21 +368,21 @@ async fn events_go_when_their_time_is_over_and_two_persons_want_it_and_proofs_st
         let done = approve("zhao").await.unwrap();
         assert_eq!((done.below, done.approved_by.as_deref()), (asked.below, Some("operator:zhao")));
         assert!(raw.run(&format!("DELETE FROM audit_event WHERE sequence = {} AND {mine}", asked.below)).await.unwrap_err().contains("append-only"));
-        let said = run(&home, &["audit", "verify", "--tenant", "acme"]);
+        let said = home.run(&["audit", "verify", "--tenant", "acme"]);
         assert!(said.contains(&format!("the hashes of {} that are pruned", asked.below)), "{said}");
-        run(&home, &["audit", "fsck", "--tenant", "acme"]);
+        home.run(&["audit", "fsck", "--tenant", "acme"]);
         let dir = tempfile::tempdir().unwrap();
-        let key = run(&home, &["audit", "key"]).trim().to_owned();
+        let key = home.run(&["audit", "key"]).trim().to_owned();
         let bundle = dir.path().join("whole");
-        run(&home, &["audit", "export", "--tenant", "acme", "--out", bundle.to_str().unwrap()]);
+        home.run(&["audit", "export", "--tenant", "acme", "--out", bundle.to_str().unwrap()]);
         assert!(verified(&bundle, &key));
         let last = auditor(&home, "{ audit { events(first: 1, filter: {operation: \"Noise299\"}) { nodes { id intact } } } }", json!({})).await;
         let last = &last["events"]["nodes"][0];
         assert_eq!(last["intact"], json!(true));
         auditor(&home, "query($e: ID!) { audit { proof(event: $e) { index } } }", json!({ "e": last["id"] })).await;
         // It can be kept longer and never shorter.
-        run(&home, &["audit", "retention", "--tenant", "acme", "--days", "1200"]);
-        assert!(at(&home, &["audit", "retention", "--tenant", "acme", "--days", "1100"]).refusal().contains("only be made longer"));
+        home.run(&["audit", "retention", "--tenant", "acme", "--days", "1200"]);
+        assert!(home.program(&["audit", "retention", "--tenant", "acme", "--days", "1100"]).refusal().contains("only be made longer"));
     }
 }
 
@@ -425,9 +412,9 @@ async fn every_single_edit_of_a_thousand_events_is_found_by_both_verifiers() {
     let home = Home::of(Engine::Sqlite).await;
     noise(&home, 1_000).await;
     let dir = tempfile::tempdir().unwrap();
-    let key = run(&home, &["audit", "key"]).trim().to_owned();
+    let key = home.run(&["audit", "key"]).trim().to_owned();
     let bundle = dir.path().join("whole");
-    run(&home, &["audit", "export", "--tenant", "acme", "--out", bundle.to_str().unwrap()]);
+    home.run(&["audit", "export", "--tenant", "acme", "--out", bundle.to_str().unwrap()]);
     assert!(verified(&bundle, &key));
     let lines = std::fs::read(bundle.join("events.ndjson")).unwrap();
     let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();

@@ -6,7 +6,7 @@ use tests::{Answer, Home, homes};
 
 const HEADER: &str = "序号,客户姓名,手机,邮箱,公司,行业,客户状态,负责人\n";
 
-async fn run(home: &Home, source: &str, name: &str, bytes: &[u8], options: &Options) -> Result<Report, String> {
+async fn run(home: &Home, source: impl Into<Option<&str>>, name: &str, bytes: &[u8], options: &Options) -> Result<Report, String> {
     let tenant = home.house.tenant("globex").await.unwrap();
     let steward = home.house.operator(tenant.id, "test", "steward", Some("data_quality"));
     intake::run(&home.house, &steward, &[File::of(source, name, bytes.to_vec())], options, &mut |_| {}).await.map_err(|stop| stop.to_string())
@@ -244,7 +244,8 @@ async fn rejects_come_back_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_source_gets_a_mapping_and_words_of_its_own() {
     for home in homes().await {
-        let proposal = ask(&home, "{ proposeMapping(header: [\"客户姓名\", \"手机\", \"跟进状态\"], rows: [[\"欧阳甲一\", \"13812345670\", \"跟进中\"]]) { tells columns { header to confidence reason } toml } }").await;
+        let proposal = ask(&home, "{ proposeMapping(header: [\"客户姓名\", \"手机\", \"跟进状态\"], rows: [[\"欧阳甲一\", \"13812345670\", \"跟进中\"]]) { source tells columns { header to confidence reason } toml } }").await;
+        assert_eq!(proposal["proposeMapping"]["source"], json!(null));
         assert!(proposal.to_string().contains("\"phone\"") && !proposal.to_string().contains("13812345670"), "{proposal}");
         let set = |columns: &str| {
             format!(
@@ -272,6 +273,12 @@ async fn a_new_source_gets_a_mapping_and_words_of_its_own() {
         assert_eq!((second.files[0].counts.updated, second.files[0].tally.warnings.get("status")), (1, None), "read anew by the new mapping");
         let customer = with_phone(&home, "19012345670").await;
         assert_eq!(text(&customer, "status"), "PROSPECT");
+        let proposal = ask(&home, "{ proposeMapping(header: [\"跟进状态\", \"客户姓名\", \"手机\"]) { source } }").await;
+        assert_eq!(proposal["proposeMapping"]["source"], "crm", "the next file of that shape needs no new mapping");
+        let next = run(&home, None, "next.csv", "手机,客户姓名,跟进状态\n19012345671,欧阳乙一,跟进中\n".as_bytes(), &Options::default()).await.unwrap();
+        assert_eq!((next.files[0].source.as_str(), next.files[0].counts.created), ("crm", 1));
+        let nobody = run(&home, None, "next.csv", "手机,客户姓名\n19012345672,欧阳丙一\n".as_bytes(), &Options::default()).await.unwrap_err();
+        assert!(nobody.contains("no source's last file had this header; name its source, one of sales"), "{nobody}");
         let rules = customer["sources"][0]["rules"].to_string();
         assert!(rules.contains("text.full_width") && rules.contains("status.alias"), "{rules}");
         let versions = ask(&home, "{ mappingVersions(source: \"crm\") { version author } }").await;
@@ -411,7 +418,9 @@ async fn an_upload_is_an_import() {
         let (status, done) = post(&format!("source=sales&name=up.csv&plan={}", text(&dry, "plan")), &token, file.clone()).await;
         assert_eq!((status, &done["files"][0]["created"], &done["files"][0]["file"]), (200, &json!(1), &json!("up.csv")));
         assert_eq!(post("source=nowhere", &token, file.clone()).await.0, 422);
-        assert_eq!(post("name=x", &token, file.clone()).await.0, 400);
+        let (status, again) = post("name=up.csv", &token, file.clone()).await;
+        assert_eq!((status, &again["files"][0]["source"], &again["files"][0]["unchanged"]), (200, &json!("sales"), &json!(1)), "known by its header");
+        assert_eq!(post("sauce=sales", &token, file.clone()).await.0, 400);
         let html = post("source=sales", &token, "<!doctype html><p>13812345670".to_owned()).await;
         assert!(html.0 == 422 && !html.1.to_string().contains("13812345670"), "{html:?}");
         let sales = home.tenant("globex").persona("sales").token().await;

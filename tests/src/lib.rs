@@ -120,6 +120,19 @@ impl Home {
         Self { engine, config, house, url, _dir: dir }
     }
 
+    /// The program on this home's data.
+    pub fn program(&self, arguments: &[&str]) -> Program {
+        let (data, url) = (self.config.data_dir.display().to_string(), self.config.url());
+        program(&[arguments, &["--profile", "development", "--data-dir", &data, "--database-url", &url]].concat())
+    }
+
+    /// What the program says on this home's data, on standard output; it must succeed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.program(arguments).output();
+        assert!(output.status.success(), "{arguments:?} {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// One of the two tenants.
     pub fn tenant<'h>(&'h self, slug: &'h str) -> Desk<'h> {
         Desk { home: self, tenant: slug, persona: "admin", purpose: None, headers: vec![] }

@@ -168,7 +168,7 @@ async fn make(house: &House, company: &Company, quiet: bool) -> Result<(), Stop>
         Ok::<_, Unaccounted>(())
     });
     staffed.await?;
-    let files: Vec<File<'_>> = company.files.iter().map(|(source, name, bytes)| File::of(source, name, *bytes)).collect();
+    let files: Vec<File<'_>> = company.files.iter().map(|(source, name, bytes)| File::of(*source, name, *bytes)).collect();
     let report = import(house, company.slug, &files, &Options::default(), quiet).await?;
     if !quiet {
         print(&table(company.slug, &report))?;

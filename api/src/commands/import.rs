@@ -22,9 +22,10 @@ pub struct Import {
     /// Short name of the tenant.
     #[arg(long)]
     tenant: String,
-    /// The source system: sales, shop, ticket, ecom, or one that was given a mapping.
+    /// The source system: sales, shop, ticket, ecom, or one that was given a mapping. Without it, the one whose last file had
+    /// the same header.
     #[arg(long)]
-    source: String,
+    source: Option<String>,
     /// Do everything, show what would come of it, and keep nothing.
     #[arg(long)]
     dry_run: bool,
@@ -39,7 +40,7 @@ pub struct Import {
 impl Import {
     /// Does it.
     pub async fn run(self, config: &Config) -> Result<(), Stop> {
-        let files: Vec<File<'_>> = self.files.iter().map(|path| File::at(&self.source, path)).collect();
+        let files: Vec<File<'_>> = self.files.iter().map(|path| File::at(self.source.as_deref(), path)).collect();
         let house = home::open(config).await?;
         let options = Options { dry_run: self.dry_run, plan: self.plan, uploaded: false };
         let report = run(&house, &self.tenant, &files, &options, self.json).await?;

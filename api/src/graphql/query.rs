@@ -149,10 +149,11 @@ impl Query {
     /// Proposes a mapping from a header and, better, some rows of the file.
     async fn propose_mapping(&self, ctx: &Context<'_>, header: Vec<String>, rows: Option<Vec<Vec<String>>>) -> Result<MappingProposal> {
         session(ctx).permit(policy::Verb::ImportRead)?;
+        let known = source::of_shape(source::all(session(ctx)).await?, &policy::mapping::shape(&header)).ok();
         // Reading a thousand rows many times over takes its time; others are served meanwhile.
         let proposal = tokio::task::spawn_blocking(move || policy::mapping::propose(&header, &rows.unwrap_or_default())).await;
         let proposal = proposal.map_err(|_| Error::Invalid("rows: no mapping could be proposed".to_owned()))?;
-        Ok(MappingProposal::of(&proposal))
+        Ok(MappingProposal::of(&proposal, known))
     }
 
     /// The duplicates queue: pairs of customers that are probably one, most probable first.

@@ -249,6 +249,8 @@ impl MappingVersion {
 /// A mapping that was proposed from a header and some rows.
 #[derive(SimpleObject)]
 pub struct MappingProposal {
+    /// The source whose last file had this header, if there is one: it needs no new mapping.
+    source: Option<String>,
     /// follow_up, order, ticket or membership.
     tells: String,
     columns: Vec<ProposedColumn>,
@@ -272,7 +274,7 @@ struct ProposedColumn {
 pub const CONFIDENT: f64 = 0.7;
 
 impl MappingProposal {
-    pub fn of(proposal: &Proposal) -> Self {
+    pub fn of(proposal: &Proposal, source: Option<source::Source>) -> Self {
         let columns = proposal.columns.iter().map(|column| ProposedColumn {
             header: column.header.clone(),
             to: column.to.map(word),
@@ -281,7 +283,12 @@ impl MappingProposal {
             confidence: column.confidence,
             reason: column.reason.clone(),
         });
-        Self { tells: word(proposal.tells), columns: columns.collect(), toml: proposal.mapping(CONFIDENT).to_toml().unwrap_or_default() }
+        Self {
+            source: source.map(|source| source.name),
+            tells: word(proposal.tells),
+            columns: columns.collect(),
+            toml: proposal.mapping(CONFIDENT).to_toml().unwrap_or_default(),
+        }
     }
 }
 

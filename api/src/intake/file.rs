@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file to import.
 pub struct File<'f> {
-    /// The source system.
-    pub source: &'f str,
+    /// The source system; without one, it is the one whose last file had this header.
+    pub source: Option<&'f str>,
     /// What the report calls it.
     pub name: String,
     content: Content,
@@ -37,15 +37,15 @@ impl<T: Read + Seek + Send> Bytes for T {}
 impl<'f> File<'f> {
     /// A file on disk.
     #[must_use]
-    pub fn at(source: &'f str, path: &Path) -> Self {
+    pub fn at(source: impl Into<Option<&'f str>>, path: &Path) -> Self {
         let name = path.file_name().map_or(Cow::Borrowed("-"), |name| name.to_string_lossy()).into_owned();
-        Self { source, name, content: Content::Path(path.to_owned()) }
+        Self { source: source.into(), name, content: Content::Path(path.to_owned()) }
     }
 
     /// A file in memory.
     #[must_use]
-    pub fn of(source: &'f str, name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { source, name: name.to_owned(), content: Content::Bytes(Held(Arc::new(bytes.into()))) }
+    pub fn of(source: impl Into<Option<&'f str>>, name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self { source: source.into(), name: name.to_owned(), content: Content::Bytes(Held(Arc::new(bytes.into()))) }
     }
 
     /// Opens it.

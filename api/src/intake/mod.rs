@@ -270,11 +270,15 @@ impl Opened {
         let in_file = |problem: String| Stop::new(format!("file {}: {problem}", file.name));
         let known = Session::run(house, principal, operation(uploaded, "Import.prepare"), async |session| {
             session.permit(policy::Verb::ImportRun)?;
-            let source = source::named(&session, file.source).await?;
-            Ok::<_, entity::Error>((source, people::by_name(&session).await?, reference::of(&session).await?))
+            let sources = match file.source {
+                Some(name) => vec![source::named(&session, name).await?],
+                None => source::all(&session).await?,
+            };
+            Ok::<_, entity::Error>((sources, people::by_name(&session).await?, reference::of(&session).await?))
         });
-        let (source, people, reference) = known.await??;
-        let keys: BTreeSet<String> = source.mapping.columns.iter().map(|column| header_key(&column.header)).collect();
+        let (sources, people, reference) = known.await??;
+        let headers: Vec<&str> = sources.iter().flat_map(|source| &source.mapping.columns).map(|column| column.header.as_str()).collect();
+        let keys: BTreeSet<String> = headers.iter().map(|header| header_key(header)).collect();
         let (mut content, at) = file.open().map_err(|problem| in_file(problem.kind().to_string()))?;
         let looked = tokio::task::spawn_blocking(move || {
             let limits = Limits::default();
@@ -287,11 +291,11 @@ impl Opened {
         let looked = looked.await.map_err(|_| in_file("reading it failed".to_owned()))?;
         let (look, rows, mut first, header) = looked.map_err(|unreadable| in_file(unreadable.to_string()))?;
         let header = header.ok_or_else(|| {
-            let headers: Vec<&str> = source.mapping.columns.iter().map(|column| column.header.as_str()).collect();
+            let names: Vec<String> = sources.iter().map(|source| format!("'{}'", source.name)).collect();
             in_file(format!(
-                "none of the first {} lines is a header that the source '{}' knows ({}); name the right source, or give it a mapping for this file",
+                "none of the first {} lines is a header that the source {} knows ({}); name the right source, or give it a mapping for this file",
                 read::TITLE_ROWS,
-                source.name,
+                names.join(" or "),
                 headers.join(", ")
             ))
         })?;
@@ -300,6 +304,11 @@ impl Opened {
         if map::of_rejects(&header) {
             defuse::restore(&mut header);
         }
+        let source = match file.source {
+            Some(_) => sources.into_iter().next(),
+            None => Some(source::of_shape(sources, &policy::mapping::shape(&header)).map_err(|problem| in_file(problem.to_string()))?),
+        };
+        let source = source.ok_or_else(|| in_file("there is no source".to_owned()))?;
         let columns = Columns::find(&header, &source.mapping).map_err(in_file)?;
         let standard = Standard { header, columns, tells: source.mapping.tells, people, reference };
         Ok(Self { name: file.name.clone(), source, look, standard, ahead, rows, at })

@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks, Traits};
 use policy::{Pii, link};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait;
+use sea_orm::sea_query::{Asterisk, ExprTrait, Func};
 use sea_orm::{ConnectionTrait, FromQueryResult, IdenStatic, QueryOrder, QuerySelect, QueryTrait, Select, StreamTrait};
 use std::collections::HashMap;
 
@@ -166,17 +166,24 @@ pub(crate) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// Whose records share one of these keys, and what they are like; each once.
-    pub async fn sharing(&self, keys: &[Shared]) -> Result<Vec<Sharing>, Error> {
-        let mut found = Vec::new();
+    /// Whose records share one of these keys, and what they are like; each once. With them, phones and addresses that more
+    /// than so many records share.
+    pub async fn sharing(&self, keys: &[Shared], many: i64) -> Result<(Vec<Sharing>, Vec<Shared>), Error> {
+        let (mut found, mut crowded) = (Vec::new(), Vec::new());
         for ((column, shared), chunk) in by_column(keys) {
-            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().distinct();
-            let select = select.columns([column, Column::CustomerId, Column::Likeness]);
-            for (key, customer, likeness) in select.into_tuple::<(Vec<u8>, Option<Uuid>, Option<Vec<u8>>)>().all(self.scope.tx()).await? {
-                found.extend(link::Key::try_from(key).ok().map(|key| Sharing { customer, shared: shared(key), likeness }));
+            let alike = [column, Column::CustomerId, Column::Likeness];
+            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().columns(alike);
+            let select = alike.into_iter().fold(select, QuerySelect::group_by).expr_as(Func::count(Expr::col(Asterisk)), "records");
+            let mut records: HashMap<link::Key, i64> = HashMap::new();
+            for (key, customer, likeness, count) in select.into_tuple::<(Vec<u8>, Option<Uuid>, Option<Vec<u8>>, i64)>().all(self.scope.tx()).await? {
+                let Ok(key) = link::Key::try_from(key) else { continue };
+                *records.entry(key).or_default() += count;
+                found.push(Sharing { customer, shared: shared(key), likeness });
             }
+            let judged = records.into_iter().filter(|(_, count)| *count > many && !matches!(column, Column::PersonIndex));
+            crowded.extend(judged.map(|(key, _)| shared(key)));
         }
-        Ok(found)
+        Ok((found, crowded))
     }
 
     /// Which records share one of these keys.

@@ -102,7 +102,13 @@ impl Run {
 
     /// Finds out which keys are spent, before all that shares them is loaded: of a switchboard's records a few tell.
     async fn spend(&mut self, change: &Change, keys: &[Shared]) -> Result<(), Error> {
-        for key in self.reader(change).crowded(keys, CROWD).await? {
+        let crowded = self.reader(change).crowded(keys, CROWD).await?;
+        self.judge(change, crowded).await
+    }
+
+    /// Finds out which of these crowded keys are spent.
+    async fn judge(&mut self, change: &Change, crowded: Vec<Shared>) -> Result<(), Error> {
+        for key in crowded {
             if !self.is_spent(&key) && self.sampled.insert(key) {
                 let reader = self.reader(change);
                 let some = reader.these(&reader.some(key, TELLING).await?).await?;
@@ -196,9 +202,11 @@ impl<'c> Around<'c> {
         let mut affected: HashSet<Uuid> = refresh.clone();
         affected.extend(touched.fresh.iter().filter_map(|member| member.customer));
         let mut asked: HashSet<Shared> = touched.keys.iter().copied().chain(touched.fresh.iter().flat_map(Member::keys)).collect();
-        run.spend(change, &asked.iter().copied().collect::<Vec<_>>()).await?;
         asked.retain(|key| !run.is_spent(key));
-        let near = run.reader(change).sharing(&asked.iter().copied().collect::<Vec<_>>()).await?;
+        let (mut near, crowded) = run.reader(change).sharing(&asked.iter().copied().collect::<Vec<_>>(), CROWD).await?;
+        run.judge(change, crowded).await?;
+        asked.retain(|key| !run.is_spent(key));
+        near.retain(|sharing| !run.is_spent(&sharing.shared));
         let alike = if run.joined || run.pinned {
             affected.extend(near.iter().filter_map(|sharing| sharing.customer));
             HashMap::new()

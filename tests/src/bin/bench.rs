@@ -1,6 +1,7 @@
 //! How fast files become durable sealed rows: `bench [ROWS]`, a million by default, on SQLite and PostgreSQL. With
 //! `bench keys [ROWS]`, a hundred thousand by default: how fast their keys are rotated. With `bench log [EVENTS]`, two hundred
-//! thousand by default: how fast events become durable under 64 writers, how fast the log is verified and asked.
+//! thousand by default: how fast events become durable under 64 writers, how fast the log is verified and asked. With
+//! `bench cells`: what a thousand cells cost that are decided, opened and noted, against opening as many with the cipher alone.
 //!
 //! Makes a file of orders of ROWS × 2/5 persons, imports it with the program, and reports rows per second until everything
 //! is durable, sealed and linked by the rules, the second pass apart, the peak memory, the pace of the last hundred
@@ -23,6 +24,9 @@ async fn main() {
     if std::env::args().nth(1).as_deref() == Some("log") {
         tests::synced();
         return log(std::env::args().nth(2).map_or(200_000, |events| events.parse().expect("a number of events"))).await;
+    }
+    if std::env::args().nth(1).as_deref() == Some("cells") {
+        return cells().await;
     }
     let rows: u64 = std::env::args().nth(1).map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
     let dir = tempfile::tempdir().unwrap();
@@ -121,6 +125,49 @@ async fn keys(rows: u64) {
             println!("{engine:?}: keys rotate {key}: {rewritten} rows at {:.0} rows/s", rewritten as f64 / (ended - begun).as_secs_f64());
         }
     }
+}
+
+/// A thousand sealed cells of 250 customers, each decided, opened, rendered and noted for the log.
+async fn cells() {
+    use aes_gcm::aead::{Aead, KeyInit};
+    use entity::{Operation, Session};
+    let dir = tempfile::tempdir().unwrap();
+    let config = api::config::Config { data_dir: dir.path().to_owned(), profile: api::config::Profile::Development, ..Default::default() };
+    let (house, _) = api::home::make(&config, true).await.unwrap();
+    api::commands::demo::prepare(&house, true).await.unwrap();
+    let support = house.operator(house.tenant("acme").await.unwrap().id, "bench", "support", Some("customer_service"));
+    for view in [policy::View::Masked, policy::View::Clear] {
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let took = Session::run(&house, &support, Operation::new("query", "Cells"), async |session| {
+                let cut = entity::customer::Cut { first: 500, after: None, descending: false };
+                let page = entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut).await.unwrap().customers;
+                let begun = Instant::now();
+                let mut shown = 0;
+                for (customer, _) in &page {
+                    shown += usize::from(session.show(&customer.name(), view).unwrap().is_some());
+                    shown += usize::from(session.show(&customer.phone(), view).unwrap().is_some());
+                    shown += usize::from(session.show(&customer.email(), view).unwrap().is_some());
+                    shown += usize::from(session.show(&customer.address(), view).unwrap().is_some());
+                    if shown >= 1_000 {
+                        break;
+                    }
+                }
+                assert!(shown >= 1_000, "{shown}");
+                begun.elapsed() * 1_000 / u32::try_from(shown).unwrap()
+            });
+            times.push(took.await.unwrap());
+        }
+        times.sort_unstable();
+        println!("1,000 cells, {view:?}: median {:?}, slowest {:?} of {}", times[times.len() / 2], times[times.len() - 1], times.len());
+    }
+    let cipher = aes_gcm::Aes256Gcm::new(&[7; 32].into());
+    let sealed = cipher.encrypt(&[1; 12].into(), &b"13812345678"[..]).unwrap();
+    let begun = Instant::now();
+    for _ in 0..1_000 {
+        std::hint::black_box(cipher.decrypt(&[1; 12].into(), std::hint::black_box(&sealed[..])).unwrap());
+    }
+    println!("1,000 cells of 11 bytes under one key with the cipher alone: {:?}", begun.elapsed());
 }
 
 /// Events of the size of a 360 query's, about one person each, from 64 writers; then the log is signed, verified and asked.
