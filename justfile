@@ -26,9 +26,13 @@ bench rows="1000000":
     cargo run --release -p tests --bin bench -- {{rows}}
 
 # how fast events become durable, and the log is verified and asked, on both databases, synced to disk
-bench-log events="200000":
+bench-log events="200000" grown="":
     cargo build --release -p api -p tests --bins
-    cargo run --release -p tests --bin bench -- log {{events}}
+    cargo run --release -p tests --bin bench -- log {{events}} {{grown}}
+
+# kills servers under load, so many times on each database, and looks for what was acknowledged and is missing
+bench-kills kills="100":
+    KILLS={{kills}} cargo test --release --workspace -p tests --test all -- durable::
 
 # what a thousand sealed cells cost that are decided, opened and noted
 bench-cells:

@@ -32,6 +32,9 @@ pub struct Config {
     /// A file to which every signed checkpoint of the audit log is added: kept elsewhere, it shows a log that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_file: Option<PathBuf>,
+    /// An address to which every signed checkpoint is posted, for the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_url: Option<String>,
     /// What is logged, in the words of `RUST_LOG`.
     pub log: String,
     /// What a request may cost.
@@ -105,6 +108,7 @@ impl Default for Config {
             key_file: None,
             key_command: None,
             checkpoint_file: None,
+            checkpoint_url: None,
             bind: "127.0.0.1:8080".to_owned(),
             profile: Profile::Production,
             issuer: "panorama".to_owned(),

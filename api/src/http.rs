@@ -22,6 +22,7 @@ use crate::config::{Config, Limits};
 use crate::error::{self, Stop};
 use crate::graphql::mutation::Refused;
 use crate::graphql::{self, Schema};
+use crate::keeper::Published;
 use crate::{keeper, limits, uploads};
 
 /// What every worker shares.
@@ -68,7 +69,7 @@ pub struct Listening {
 /// # Errors
 /// The address is in use or not this machine's.
 pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<Listening, Stop> {
-    keeper::keep(&house, config.checkpoint_file.as_deref());
+    keeper::keep(&house, Published::of(config)?);
     let rate = NonZeroU32::new(config.limits.rate.max(1)).unwrap_or(NonZeroU32::MIN);
     let schema = graphql::schema(&config.limits);
     let names = schema.sdl().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned).collect();

@@ -1,12 +1,14 @@
 //! Keeps the audit log while a server runs: makes events about many persons findable, signs checkpoints and publishes them.
 
+use std::collections::VecDeque;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use entity::{Error, House, audit};
 
+use crate::config::Config;
 use crate::error::Stop;
 
 /// How often there is a look whether the logs have grown.
@@ -14,9 +16,69 @@ const ROUND: Duration = Duration::from_secs(10);
 /// How often events about many persons are made findable.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How long whoever takes checkpoints may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Checkpoints that nobody took are kept, the newest so many.
+const UNSENT: usize = 1_000;
+
+/// Where signed checkpoints go beside the database.
+pub struct Published {
+    file: Option<PathBuf>,
+    url: Option<String>,
+    client: reqwest::Client,
+    unsent: VecDeque<String>,
+}
+
+impl Published {
+    /// As the configuration says.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn of(config: &Config) -> Result<Self, Stop> {
+        let url = config.checkpoint_url.clone();
+        if url.as_deref().is_some_and(|url| !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))) {
+            return Err(Stop::new("checkpoint_url: not an address that begins with https:// or http://"));
+        }
+        let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+        let client = client.map_err(|problem| Stop::new(format!("checkpoint_url: {problem}")))?;
+        Ok(Self { file: config.checkpoint_file.clone(), url, client, unsent: VecDeque::new() })
+    }
+
+    /// Signs what has grown and publishes it. What was published before is looked at first: nothing that contradicts it is
+    /// signed.
+    ///
+    /// # Errors
+    /// The database cannot be reached, the file cannot be read or written, or the address does not take what is posted: it is
+    /// posted again in the next round.
+    pub async fn round(&mut self, house: &House) -> Result<Vec<String>, Stop> {
+        if let Some(path) = &self.file {
+            house.remember(&read(path)?).await?;
+        }
+        let notes = house.checkpoint().await.map_err(|error: Error| Stop::from(error))?;
+        if let Some(path) = &self.file {
+            add(path, &notes).map_err(|problem| Stop::new(format!("checkpoint file {}: {}", path.display(), problem.kind())))?;
+        }
+        if let Some(url) = &self.url {
+            self.unsent.extend(notes.iter().cloned());
+            let old = self.unsent.len().saturating_sub(UNSENT);
+            self.unsent.drain(..old);
+            if !self.unsent.is_empty() {
+                let posted = self.client.post(url).header("content-type", "text/plain; charset=utf-8").body(together(&self.unsent)).send().await;
+                let refused = |said: String| Stop::new(format!("checkpoint_url: {said}; the checkpoints are posted again"));
+                let answer = posted.map_err(|problem| refused(problem.without_url().to_string()))?;
+                if !answer.status().is_success() {
+                    return Err(refused(format!("it answered {}", answer.status().as_u16())));
+                }
+                self.unsent.clear();
+            }
+        }
+        Ok(notes)
+    }
+}
+
 /// Keeps the log as long as the house stands.
-pub fn keep(house: &Arc<House>, published: Option<&Path>) {
-    let (house, published) = (Arc::downgrade(house), published.map(Path::to_path_buf));
+pub fn keep(house: &Arc<House>, mut published: Published) {
+    let house = Arc::downgrade(house);
     tokio::spawn(async move {
         let mut signed = Instant::now();
         while let Some(held) = Weak::upgrade(&house) {
@@ -32,29 +94,14 @@ pub fn keep(house: &Arc<House>, published: Option<&Path>) {
             }
             if signed.elapsed() >= ROUND {
                 signed = Instant::now();
-                if let Err(stop) = round(&held, published.as_deref()).await {
-                    tracing::error!(%stop, "the audit log is not under a new checkpoint");
+                if let Err(stop) = published.round(&held).await {
+                    tracing::error!(%stop, "the audit log is not under a new checkpoint, or it is not published");
                 }
             }
             drop(held);
             tokio::time::sleep(SOON).await;
         }
     });
-}
-
-/// Signs what has grown and publishes it. What was published before is looked at first: nothing that contradicts it is signed.
-///
-/// # Errors
-/// The database cannot be reached, or the file cannot be read or written.
-pub async fn round(house: &House, published: Option<&Path>) -> Result<Vec<String>, Stop> {
-    if let Some(path) = published {
-        house.remember(&read(path)?).await?;
-    }
-    let notes = house.checkpoint().await.map_err(|error: Error| Stop::from(error))?;
-    if let Some(path) = published {
-        add(path, &notes).map_err(|problem| Stop::new(format!("checkpoint file {}: {}", path.display(), problem.kind())))?;
-    }
-    Ok(notes)
 }
 
 /// The notes of the file, each behind an empty line of its own.
@@ -71,7 +118,11 @@ fn add(path: &Path, notes: &[String]) -> std::io::Result<()> {
         return Ok(());
     }
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    let text: String = notes.iter().flat_map(|note| [note.as_str(), "\n\n"]).collect();
-    file.write_all(text.as_bytes())?;
+    file.write_all(together(notes).as_bytes())?;
     file.sync_data()
+}
+
+/// Notes one behind the other, each with two empty lines behind it.
+fn together<'n>(notes: impl IntoIterator<Item = &'n String>) -> String {
+    notes.into_iter().flat_map(|note| [note.as_str(), "\n\n"]).collect()
 }

@@ -10,6 +10,7 @@ use sea_orm::sea_query::{ArrayType, ColumnType};
 use sea_orm::{ActiveValue, DbBackend, Iterable, Statement};
 
 use crate::Error;
+use crate::audit::cells;
 use crate::store::{Scope, Tenanted};
 
 /// How many rows a statement holds: few lengths, so that prepared statements are found again.
@@ -17,6 +18,9 @@ const LENGTHS: [usize; 4] = [512, 64, 8, 1];
 
 /// The most rows of one statement of arrays.
 const ARRAY_ROWS: usize = 1_000;
+
+/// The most rows that one statement writes anew.
+const REWRITTEN_ROWS: [usize; 2] = [1_000, 5_000];
 
 /// What happens to a row whose key is there already.
 pub(crate) enum Existing<'c, C> {
@@ -56,11 +60,15 @@ impl Scope {
         A::Entity: Tenanted,
     {
         let columns: Vec<_> = <<A::Entity as EntityTrait>::Column as Iterable>::iter().collect();
+        let sealed = columns.first().and_then(|column| cells::table(&column.entity_name().to_string()));
         let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
         let most = if postgres { ARRAY_ROWS } else { LENGTHS[0].min(crate::store::BIND_LIMIT / columns.len()) };
         let mut rows = rows.map(|row| {
             row.map(|mut row| {
                 row.set(<A::Entity as Tenanted>::TENANT, self.tenant().into());
+                if let Some(table) = sealed {
+                    self.written().row(table, &row);
+                }
                 row
             })
         });
@@ -102,13 +110,29 @@ pub(crate) struct Rewritten {
 }
 
 impl Scope {
+    /// Sets `customer_id` of many rows at once: pairs of a row's `key` and the customer.
+    pub(crate) async fn point(&self, table: &str, key: &str, pairs: &[(Uuid, Uuid)]) -> Result<(), Error> {
+        for chunk in pairs.chunks(5_000) {
+            let (given, values): (String, Vec<Value>) = if self.tx().get_database_backend() == DbBackend::Postgres {
+                let (rows, customers): (Vec<Uuid>, Vec<Uuid>) = chunk.iter().copied().unzip();
+                ("unnest($2::uuid[], $3::uuid[]) AS v (column1, column2)".to_owned(), vec![rows.into(), customers.into()])
+            } else {
+                let rows: Vec<String> = (0..chunk.len()).map(|at| format!("(${}, ${})", at * 2 + 2, at * 2 + 3)).collect();
+                (format!("(VALUES {}) AS v", rows.join(", ")), chunk.iter().flat_map(|(row, customer)| [Value::from(*row), Value::from(*customer)]).collect())
+            };
+            self.run(&format!("UPDATE {table} SET customer_id = v.column2 FROM {given} WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1"), values)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Writes columns of bytes of many rows of a table anew, and which epoch they are of. Returns how many rows.
     pub(crate) async fn rewrite(&self, table: &str, key: &[&str], columns: &[&str], epoch: (&str, u32), rows: Vec<Rewritten>) -> Result<u64, Error> {
         let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
         let mut rows = rows.into_iter().peekable();
         let mut written = 0;
         while rows.peek().is_some() {
-            let chunk: Vec<Rewritten> = rows.by_ref().take(ARRAY_ROWS).collect();
+            let chunk: Vec<Rewritten> = rows.by_ref().take(REWRITTEN_ROWS[usize::from(postgres)]).collect();
             let statement =
                 if postgres { rewrite_arrays(table, key, columns, epoch, chunk, self) } else { rewrite_list(table, key, columns, epoch, chunk, self) };
             written += self.tx().execute_raw(statement).await?.rows_affected();

@@ -5,10 +5,11 @@ use sea_orm::sqlx::{self, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 use sea_orm::{ConnectionTrait, QueryResult, Statement, StreamTrait};
 use serde_json::{Map, Value, json};
 
-use crate::{Change, Error, Scope, Session, erasure, keys, tenant};
+use crate::{Change, Error, Session, erasure, keys, tenant};
 
 /// Every table of tenants' rows, those that refer before those that they refer to.
-pub const TABLES: [&str; 52] = [
+pub const TABLES: [&str; 53] = [
+    "audit_cells",
     "audit_installation",
     "audit_subject",
     "audit_wide",
@@ -64,8 +65,18 @@ pub const TABLES: [&str; 52] = [
 ];
 
 /// What stays when a tenant is destroyed: what proves what was done.
-const STAYS: [&str; 9] =
-    ["audit_installation", "audit_subject", "audit_wide", "audit_tile", "audit_checkpoint", "audit_pruning", "audit_head", "audit_event", "erasure"];
+const STAYS: [&str; 10] = [
+    "audit_cells",
+    "audit_installation",
+    "audit_subject",
+    "audit_wide",
+    "audit_tile",
+    "audit_checkpoint",
+    "audit_pruning",
+    "audit_head",
+    "audit_event",
+    "erasure",
+];
 
 /// Hands a tenant's rows over line by line, as JSON: first `{"panorama_export":1,"tenant":…,"at":…,"tables":{TABLE:ROWS,…}}`, then
 /// `{"table":…,"row":{…}}` each. Bytes are base64, so keys stay wrapped and cells sealed; all else is as the database holds it.
@@ -157,10 +168,10 @@ pub async fn destroy(change: &Change) -> Result<u64, Error> {
     tenant::registry(scope, tenant::SHARED).await?;
     let kek = keys::wrapped_by(scope).await?;
     // First: it waits for all who write with these keys. Then the tenant's row, which those may still need.
-    let mut rows = gone(scope, "tenant_key").await?;
+    let mut rows = scope.empty("tenant_key").await?;
     tenant::lock(scope).await?;
     for table in TABLES.into_iter().filter(|table| !STAYS.contains(table) && *table != "tenant_key") {
-        rows += gone(scope, table).await?;
+        rows += scope.empty(table).await?;
     }
     erasure::complete(scope, &kek, change.now()).await?;
     scope.shreds();
@@ -168,8 +179,4 @@ pub async fn destroy(change: &Change) -> Result<u64, Error> {
     change.note("destroyed", true);
     change.note("rows", rows);
     Ok(rows)
-}
-
-async fn gone(scope: &Scope, table: &str) -> Result<u64, Error> {
-    scope.run(&format!("DELETE FROM {table} WHERE tenant_id = $1"), []).await
 }

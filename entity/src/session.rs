@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::audit::cells;
 use crate::guard::{Closed, Guarded, Open, Whose};
 use crate::house::House;
 use crate::ledger::{self, Entry, NotDurable};
@@ -133,7 +134,7 @@ impl Session {
         // The limit is inside the bracket: what was opened before it struck is in the log.
         let result = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&session))).await;
         let session = Arc::into_inner(session).ok_or(Unaccounted::StillHeld)?;
-        let entry = session.entry(&operation, if result.is_ok() { "ok" } else { "failed" })?;
+        let entry = session.entry(&operation, if result.is_ok() { "ok" } else { "failed" }, None)?;
         drop(session);
         house.ledger().append(entry).await?;
         result.map_err(|_| Unaccounted::TooLong)
@@ -318,8 +319,8 @@ impl Session {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The event of this session.
-    fn entry(&self, operation: &Operation, outcome: &'static str) -> Result<Entry, Error> {
+    /// The event of this session. `cells` is the list of what it left in sealed cells.
+    fn entry(&self, operation: &Operation, outcome: &'static str, cells: Option<&[u8]>) -> Result<Entry, Error> {
         let account = self.account();
         let outcome = account.outcome.unwrap_or(outcome);
         let principal = &*self.principal;
@@ -345,7 +346,7 @@ impl Session {
             .map(|(key, [clear, masked, withheld])| ((*key).to_owned(), json!({ "clear": clear, "masked": masked, "withheld": withheld })))
             .collect();
         let id = Uuid::now_v7();
-        let body = json!({
+        let mut body = json!({
             "v": 1,
             "id": id.to_string(),
             "time": self.now.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
@@ -364,6 +365,9 @@ impl Session {
             "outcome": outcome,
             "facts": account.facts,
         });
+        if let Some(list) = cells {
+            body["cells"] = json!({ "rows": cells::rows(list), "sha256": hex(&Sha256::digest(list)).as_str() });
+        }
         Ok(Entry {
             tenant: principal.tenant,
             id,

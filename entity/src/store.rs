@@ -9,13 +9,14 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::extension::postgres::PgFunc;
 use sea_orm::sea_query::{ExprTrait, IntoCondition, SimpleExpr, ValueType};
 use sea_orm::{
-    AccessMode, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, Select, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, QueryTrait, Select,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Error;
+use crate::audit::cells::{self, Written};
 use crate::copy::{self, Copy};
 
 /// A company that shares the installation.
@@ -70,6 +71,8 @@ pub struct Scope {
     db: DatabaseConnection,
     /// Whether what it takes away must not be found in the database's files either.
     shreds: AtomicBool,
+    /// The rows whose sealed cells it wrote, for the log.
+    written: Written,
     /// The writer's turn, until the transaction ends.
     turn: Option<OwnedMutexGuard<()>>,
 }
@@ -261,7 +264,8 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
 
 impl Scope {
     async fn begin(db: &DatabaseConnection, tenant: TenantId, options: TransactionOptions) -> Result<Self, Error> {
-        let scope = Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), turn: None };
+        let scope =
+            Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), written: Written::default(), turn: None };
         scope.tell_database(TELL).await?;
         Ok(scope)
     }
@@ -271,7 +275,8 @@ impl Scope {
             DbBackend::Postgres => TransactionOptions::default(),
             _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
         };
-        let scope = Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), turn: None };
+        let scope =
+            Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), written: Written::default(), turn: None };
         scope.tell_database(TELL_WRITER).await?;
         Ok(scope)
     }
@@ -345,23 +350,7 @@ impl Scope {
     pub(crate) async fn update_where<E: Tenanted>(&self, condition: impl IntoCondition, values: Vec<(E::Column, SimpleExpr)>) -> Result<u64, Error> {
         let update = values.into_iter().fold(E::update_many(), |update, (column, value)| update.col_expr(column, value));
         let update = update.filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
-        Ok(update.exec(&self.tx).await?.rows_affected)
-    }
-
-    /// Sets `customer_id` of many rows at once: pairs of a row's `key` and the customer.
-    pub(crate) async fn point(&self, table: &str, key: &str, pairs: &[(Uuid, Uuid)]) -> Result<(), Error> {
-        for chunk in pairs.chunks(5_000) {
-            let (given, values): (String, Vec<Value>) = if self.tx.get_database_backend() == DbBackend::Postgres {
-                let (rows, customers): (Vec<Uuid>, Vec<Uuid>) = chunk.iter().copied().unzip();
-                ("unnest($2::uuid[], $3::uuid[]) AS v (column1, column2)".to_owned(), vec![rows.into(), customers.into()])
-            } else {
-                let rows: Vec<String> = (0..chunk.len()).map(|at| format!("(${}, ${})", at * 2 + 2, at * 2 + 3)).collect();
-                (format!("(VALUES {}) AS v", rows.join(", ")), chunk.iter().flat_map(|(row, customer)| [Value::from(*row), Value::from(*customer)]).collect())
-            };
-            self.run(&format!("UPDATE {table} SET customer_id = v.column2 FROM {given} WHERE {table}.tenant_id = $1 AND {table}.{key} = v.column1"), values)
-                .await?;
-        }
-        Ok(())
+        self.execute(update.build(self.tx.get_database_backend())).await
     }
 
     /// The number `n` that a statement finds of which `$1` is this tenant; 0 where it finds none.
@@ -387,13 +376,35 @@ impl Scope {
     /// Runs a statement of which `$1` is this tenant. Returns how many rows it touched.
     pub(crate) async fn run(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64, Error> {
         let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
-        Ok(self.tx.execute_raw(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await?.rows_affected())
+        self.execute(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await
+    }
+
+    /// Runs a statement that writes. Of rows whose sealed cells it writes the log tells.
+    async fn execute(&self, mut statement: Statement) -> Result<u64, Error> {
+        let Some(table) = cells::written_by(&statement.sql) else { return Ok(self.tx.execute_raw(statement).await?.rows_affected()) };
+        statement.sql.extend([" RETURNING ", cells::SEALED[usize::from(table)].0, ".id AS id"]);
+        let rows = self.tx.query_all_raw(statement).await?;
+        let ids = rows.iter().map(|row| row.try_get::<Uuid>("", "id")).collect::<Result<Vec<_>, _>>()?;
+        self.written.these(table, ids);
+        Ok(rows.len() as u64)
+    }
+
+    /// The rows whose sealed cells it wrote.
+    pub(crate) const fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// Takes away all of the tenant's rows of a table, of which nobody is told any more. Returns how many.
+    pub(crate) async fn empty(&self, table: &str) -> Result<u64, Error> {
+        let sql = format!("DELETE FROM {table} WHERE tenant_id = $1");
+        let statement = Statement::from_sql_and_values(self.tx.get_database_backend(), sql, [self.tenant.into()]);
+        Ok(self.tx.execute_raw(statement).await?.rows_affected())
     }
 
     /// Deletes rows of this tenant that meet a condition.
     pub(crate) async fn delete_where<E: Tenanted>(&self, condition: impl IntoCondition) -> Result<u64, Error> {
         let delete = E::delete_many().filter(E::TENANT.eq(self.tenant)).filter(condition.into_condition());
-        Ok(delete.exec(&self.tx).await?.rows_affected)
+        self.execute(delete.build(self.tx.get_database_backend())).await
     }
 
     /// What this scope takes away is to be gone from the database's files too: SQLite empties its write-ahead log behind the

@@ -14,6 +14,7 @@ mod m20261122_000008_governors;
 mod m20261122_000009_undo;
 mod m20261122_000010_linking;
 mod m20261122_000011_log;
+mod m20261122_000012_cells;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -102,6 +103,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000009_undo::Migration),
             Box::new(m20261122_000010_linking::Migration),
             Box::new(m20261122_000011_log::Migration),
+            Box::new(m20261122_000012_cells::Migration),
         ]
     }
 }

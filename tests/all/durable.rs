@@ -9,8 +9,10 @@ use entity::audit;
 use entity::{Operation, Session};
 use tests::{Home, homes, program};
 
-/// How often the program is killed on each database.
-const KILLS: u64 = 10;
+/// How often the program is killed on each database: ten times, or as `KILLS` says.
+fn kills() -> u64 {
+    std::env::var("KILLS").map_or(10, |kills| kills.parse().unwrap())
+}
 
 /// Asks until the server is gone; what was answered is noted.
 async fn ask(url: String, token: String, numbers: Arc<AtomicU64>, answered: Arc<Mutex<BTreeSet<String>>>) {
@@ -26,13 +28,16 @@ async fn ask(url: String, token: String, numbers: Arc<AtomicU64>, answered: Arc<
     }
 }
 
-async fn killed(home: &Home, after: Duration, numbers: &Arc<AtomicU64>, answered: &Arc<Mutex<BTreeSet<String>>>) {
+/// Kills this many servers on one database at once.
+async fn killed(home: &Home, servers: u64, after: Duration, numbers: &Arc<AtomicU64>, answered: &Arc<Mutex<BTreeSet<String>>>) {
     let (data, url) = (home.config.data_dir.display().to_string(), home.config.url());
     let arguments = ["serve", "--bind", "127.0.0.1:0", "--profile", "development", "--data-dir", &data, "--database-url", &url];
-    let (serving, line) = program(&arguments).env("NO_COLOR", "1").until("serving");
-    let url = line.split_once("url=").unwrap().1.split_whitespace().next().unwrap().trim_matches('"').to_owned();
+    let serving: Vec<_> = (0..servers).map(|_| program(&arguments).env("NO_COLOR", "1").until("serving")).collect();
+    let urls = serving.iter().map(|(_, line)| line.split_once("url=").unwrap().1.split_whitespace().next().unwrap().trim_matches('"').to_owned());
+    let urls: Vec<String> = urls.collect();
     let token = home.tenant("acme").persona("support").token().await;
-    let asking: Vec<_> = (0..8).map(|_| tokio::spawn(ask(url.clone(), token.clone(), Arc::clone(numbers), Arc::clone(answered)))).collect();
+    let asking: Vec<_> =
+        urls.iter().cycle().take(8).map(|url| tokio::spawn(ask(url.clone(), token.clone(), Arc::clone(numbers), Arc::clone(answered)))).collect();
     tokio::time::sleep(after).await;
     drop(serving);
     for task in asking {
@@ -44,8 +49,8 @@ async fn killed(home: &Home, after: Duration, numbers: &Arc<AtomicU64>, answered
 async fn nothing_acknowledged_is_missing_after_a_kill() {
     for home in homes().await {
         let (numbers, answered) = (Arc::default(), Arc::<Mutex<BTreeSet<String>>>::default());
-        for round in 0..KILLS {
-            killed(&home, Duration::from_millis(150 + 70 * round), &numbers, &answered).await;
+        for round in 0..kills() {
+            killed(&home, 1 + round % 3, Duration::from_millis(150 + 70 * (round % 10)), &numbers, &answered).await;
             // A server that is started again finds its log in order, and signs it.
             home.house.checkpoint().await.unwrap();
         }

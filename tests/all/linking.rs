@@ -98,6 +98,7 @@ async fn what_is_joined_by_probability_outlives_the_model_and_not_the_reason() {
         let n = raw(&home).await.text(joined).await;
         let changed = counts(&home, "register", &format!("{REGISTER}b{n},walter,quint,1999-12-31,1 other street,elsewhere\n")).await;
         assert_eq!((changed.updated, whole(&home).await), (1, now - 1));
+        home.sound().await;
     }
 }
 
@@ -141,6 +142,7 @@ async fn two_whom_a_person_keeps_apart_are_not_joined_through_a_third() {
         let asked =
             |(a, b): &(String, String)| queue.iter().any(|pair| [text(&pair["one"], "id"), text(&pair["other"], "id")].iter().all(|id| id == a || id == b));
         assert!(!couples.iter().any(asked), "not asked again");
+        home.sound().await;
     }
 }
 
@@ -174,6 +176,7 @@ async fn lines_of_one_order_and_item_are_each_kept() {
         assert_eq!(worth().await, 9_000);
         assert_eq!(of(counts(&home, "ecom", &file(&["90.00", "0.00", "5.00"])).await), (1, 0, 2, 0), "one more");
         assert_eq!(worth().await, 9_500);
+        home.sound().await;
     }
 }
 
@@ -192,6 +195,7 @@ async fn what_is_too_long_for_an_index_is_refused_with_its_column() {
         assert_eq!((report.files[0].counts.created, report.files[0].tally.reasons.get("too_long")), (1, Some(&1)));
         let detail = raw(&home).await.text("SELECT detail FROM import_row WHERE reason = 'too_long'").await;
         assert!(detail.contains("'订单编号'") && detail.contains("500") && !detail.contains("999"), "{detail}");
+        home.sound().await;
     }
 }
 
@@ -215,6 +219,7 @@ async fn a_row_is_known_again_wherever_its_columns_stand() {
             let remove = "mutation { removeWord(kind: STATUS_WORD, word: \"跟进ing\") { result userErrors { message } } }";
             assert_eq!(ask(&home, remove).await["removeWord"]["result"], true);
         }
+        home.sound().await;
     }
 }
 
@@ -236,6 +241,7 @@ async fn words_are_checked_with_those_that_are_there() {
         for word in ["东岛区", "新海市"] {
             assert_eq!(ask(&home, &remove(word)).await["removeWord"]["result"], true);
         }
+        home.sound().await;
     }
 }
 
@@ -251,5 +257,6 @@ async fn a_switchboard_of_very_many_joins_nobody_in_a_later_file_either() {
         let more = import(&home, "sales", &format!("{SALES}{}{}", row(98_001, 2_000), row(98_002, 2_001))).await;
         assert_eq!(more.files[0].counts.created, 2, "{more:?}");
         assert_eq!(raw(&home).await.number(together).await, 0);
+        home.sound().await;
     }
 }

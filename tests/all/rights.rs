@@ -102,6 +102,7 @@ async fn a_record_that_is_anothers_by_now_is_not_shredded() {
         assert_eq!(undo(&home, "b2.csv").await["state"], "undone");
         assert!(with_phone(&home, "13690000202").await.is_null() && with_phone(&home, "13690000201").await.is_null());
         assert_eq!(raw.number("SELECT count(*) FROM source_record WHERE external_id = '90201'").await, 0);
+        home.sound().await;
     }
 }
 
@@ -135,6 +136,7 @@ async fn an_erased_person_does_not_come_back_by_anything_it_was_known_by() {
         let colleague =
             import(&home, "c9.csv", "90319,诸葛乙二,13690000309,,甲公司,,成交客户,李经理\n90320,诸葛丙三,021-62345678,,甲公司,,成交客户,李经理\n").await;
         assert_eq!(refused(&colleague), (0, 2), "others at the company and its switchboard: {colleague:?}");
+        home.sound().await;
     }
 }
 
@@ -158,6 +160,7 @@ async fn an_erasure_in_the_middle_of_an_import_is_seen_by_the_next_batch() {
         let report = run(&home, "sales", "d2.csv", &text, &mut between).await;
         assert!(erased && refused(&report).0 == 1, "{:?}", report.files[0].counts);
         assert!(with_phone(&home, "13690000401").await.is_null());
+        home.sound().await;
     }
 }
 
@@ -193,6 +196,7 @@ async fn nothing_that_was_told_of_an_erased_person_is_left() {
             assert_eq!(raw.number(sql).await, 0, "{what} behind");
         }
         assert_eq!(raw.number("SELECT count(*) FROM customer_order WHERE number = 'E905' AND amount_fen = 990").await, 1, "the books add up");
+        home.sound().await;
     }
 }
 
@@ -266,6 +270,7 @@ async fn what_a_customer_closed_goes_with_its_records() {
         let moved = with_phone(&home, "13690000706").await["id"].clone();
         assert!(moved.is_string() && moved != id);
         assert!(seen(&home, &moved).await.is_null() && seen(&home, &id).await.is_null(), "storage only, under whatever number");
+        home.sound().await;
     }
 }
 
@@ -285,6 +290,7 @@ async fn a_restriction_is_lifted_of_all_that_went_up_in_a_customer() {
         assert!(seen(&home, &heir).await["phone"].is_string());
         done(&home, "privacy", "privacy_request", CONSENT, json!({ "id": heir, "given": true })).await;
         assert!(seen(&home, &heir).await["phone"].is_string(), "what was lifted does not come back");
+        home.sound().await;
     }
 }
 
@@ -321,6 +327,7 @@ async fn a_closed_purpose_finds_nobody_by_phone_or_address() {
         }
         let query = format!("{{ findCustomer(by: {{number: {}}}) {{ id }} }}", customer["number"]);
         assert_eq!(ask(&home, "support", "customer_service", &query, json!({})).await["findCustomer"]["id"], customer["id"], "a number is not personal");
+        home.sound().await;
     }
 }
 
@@ -355,6 +362,7 @@ async fn a_retired_purpose_serves_no_token_and_comes_back_only_where_it_opens_no
         for retired in [false, true, false] {
             assert_eq!(put("annual_survey", retired).await["result"]["code"], "annual_survey", "no rule names it");
         }
+        home.sound().await;
     }
 }
 
@@ -382,5 +390,6 @@ async fn backups_are_dead_only_when_all_three_keys_are_gone() {
         let new = home.config.data_dir.join("fresh.key");
         panorama(&home, &["keys", "rotate", "kek", "--new-key-file", new.to_str().unwrap()]);
         assert!(dead().await);
+        home.sound().await;
     }
 }

@@ -95,6 +95,7 @@ async fn a_run_that_was_undone_while_it_was_slow_writes_nothing_more() {
         assert!(ended.as_ref().is_err_and(|problem| problem.contains("stopped or undone")), "{ended:?}");
         assert_eq!((batches, of_file(&home, "slow.csv").await.1.as_str(), total(&home).await), (1, "undone", before));
         assert_eq!(raw.number("SELECT count(*) FROM source_record WHERE import_id = (SELECT id FROM import WHERE file_name = 'slow.csv')").await, 0);
+        home.sound().await;
     }
 }
 
@@ -162,6 +163,7 @@ async fn what_a_later_import_holds_too_stays_when_the_earlier_is_undone() {
         for table in ["source_record_past", "customer_order_past", "contact_record_past", "ticket_past"] {
             assert_eq!(raw.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
         }
+        home.sound().await;
     }
 }
 
@@ -175,6 +177,7 @@ async fn what_came_back_is_compared_again() {
         import(&home, "b.csv", &persons(5, 1).replace("成交客户", "流失客户")).await;
         undo(&home, "b.csv").await;
         assert_eq!(raw.number(scored).await, 4, "from the fifth row on");
+        home.sound().await;
     }
 }
 
@@ -204,6 +207,7 @@ async fn customers_that_an_import_made_and_joined_go_with_it() {
         assert!(standing <= journal, "{standing} entries of an import that is undone");
         undo(&home, "two.csv").await;
         assert_eq!(total(&home).await, before);
+        home.sound().await;
     }
 }
 
@@ -230,6 +234,7 @@ async fn a_tag_goes_with_the_record_that_said_it() {
         assert_eq!(tags().await, "\"老友\" \"西湖店\" \"金卡\"");
         import_while(&home, "club", "b.csv", &shop(""), &mut |_| {}).await.unwrap();
         assert_eq!(tags().await, "\"老友\" \"西湖店\"", "the record says no level any more");
+        home.sound().await;
     }
 }
 
@@ -292,6 +297,7 @@ async fn every_row_of_every_standing_import_is_told() {
             .query("{ audit { events(filter: {operation: \"Rows.export\"}, first: 50) { nodes { operation } } } }")
             .await;
         assert!(log.data()["audit"]["events"]["nodes"].as_array().unwrap().len() > imports);
+        home.sound().await;
     }
 }
 
@@ -313,5 +319,6 @@ async fn rejects_go_out_defused_and_come_back_as_they_were() {
         assert_eq!((again.created, again.rejected), (1, 1_199));
         let plain = import_while(&home, "chat", "plain.csv", "=昵称,手机,备注\n欧阳测试,13600000007,@wechat7\n", &mut |_| {}).await.unwrap().files[0].counts;
         assert_eq!(plain.unchanged, 1, "the same without the apostrophe");
+        home.sound().await;
     }
 }

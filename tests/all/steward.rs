@@ -83,6 +83,7 @@ async fn a_wrong_merge_is_undone_any_number_of_times() {
         assert_eq!(refused.code(), "FORBIDDEN");
         let log = home.tenant("globex").persona("auditor").query("{ audit { events(first: 50) { nodes { operation outcome } } } }").await;
         assert!(log.data().to_string().contains("\"denied\""));
+        home.sound().await;
     }
 }
 
@@ -108,6 +109,7 @@ async fn records_are_split_off_and_the_split_holds() {
         import(&home, "91001,欧阳甲一,13812345670,,甲公司,,成交客户,李经理\n91002,欧阳甲一,13812345670,,乙公司,,潜在客户,李经理\n91003,欧阳甲一,13812345670,,甲公司,,成交客户,李经理\n").await;
         let after = ask(&home, &format!("{{ customer(id: \"{}\") {{ sources {{ externalId }} }} }}", text(new, "id"))).await;
         assert!(after["customer"]["sources"].as_array().unwrap().iter().all(|record| record["externalId"] != "91001"), "{after}");
+        home.sound().await;
     }
 }
 
@@ -140,6 +142,7 @@ async fn a_pin_stays_until_it_is_taken_away() {
         let raw = home.raw().await;
         raw.as_tenant(home.engine, "globex").await;
         assert_eq!(raw.number("SELECT count(*) FROM pin WHERE plain IS NOT NULL AND sealed IS NOT NULL").await, 0);
+        home.sound().await;
     }
 }
 
@@ -163,6 +166,7 @@ async fn an_import_is_undone_as_if_it_had_never_been() {
         // And the file can be imported again.
         let again = import(&home, "91003,诸葛乙二,13912345671,,乙公司,,潜在客户,李经理\n").await;
         assert_eq!(again.files[0].counts.created, 1);
+        home.sound().await;
     }
 }
 
@@ -181,6 +185,7 @@ async fn an_import_below_later_ones_is_undone_too() {
         assert_eq!(text(&with_phone(&home, "13812345670").await, "status"), "PROSPECT");
         ask(&home, &undo(2)).await;
         assert!(with_phone(&home, "13812345670").await.is_null());
+        home.sound().await;
     }
 }
 
@@ -212,6 +217,7 @@ async fn a_dry_run_keeps_nothing_and_the_real_run_is_bound_to_it() {
         assert_eq!((done.files[0].counts, &done.files[0].tally), (shown.files[0].counts, &shown.files[0].tally));
         let stale = run(&home, "sales", "a.csv", file.as_bytes(), &bound(&plan)).await.unwrap_err();
         assert!(stale.contains("other data came in"), "{stale}");
+        home.sound().await;
     }
 }
 
@@ -238,6 +244,7 @@ async fn rejects_come_back_mended() {
         let again = run(&home, "sales", "rejects.csv", mended.as_bytes(), &Options::default()).await.unwrap().files[0].counts;
         assert_eq!((again.created, again.updated, again.rejected), (1, 0, 1));
         assert_eq!(text(&with_phone(&home, "13812345670").await, "company"), "甲公司");
+        home.sound().await;
     }
 }
 
@@ -284,6 +291,7 @@ async fn a_new_source_gets_a_mapping_and_words_of_its_own() {
         let versions = ask(&home, "{ mappingVersions(source: \"crm\") { version author } }").await;
         assert_eq!(versions["mappingVersions"].as_array().unwrap().len(), 2);
         assert_eq!(ask_of(&home, "sales", "{ sources { name } }").await.code(), "FORBIDDEN");
+        home.sound().await;
     }
 }
 
@@ -352,6 +360,7 @@ async fn what_is_probable_waits_in_the_queue_or_is_linked() {
         let raw = home.raw().await;
         raw.as_tenant(home.engine, "globex").await;
         assert_eq!(raw.number("SELECT count(*) FROM match_model WHERE model IS NULL").await, 0, "the model is sealed");
+        home.sound().await;
     }
 }
 
@@ -389,6 +398,7 @@ async fn a_sample_is_judged_and_signed_and_quality_is_reviewed() {
             "{reviewed}"
         );
         assert_eq!(ask(&home, "{ qualityReviews { month } }").await["qualityReviews"].as_array().unwrap().len(), reviews.len());
+        home.sound().await;
     }
 }
 
@@ -400,6 +410,7 @@ async fn a_mutation_that_fails_in_part_writes_nothing() {
         let raw = home.raw().await;
         raw.as_tenant(home.engine, "globex").await;
         assert_eq!(raw.number("SELECT count(*) FROM reference_entry").await, 0);
+        home.sound().await;
     }
 }
 
@@ -427,5 +438,6 @@ async fn an_upload_is_an_import() {
         assert_eq!(post("source=sales", &sales, file.clone()).await.0, 403);
         assert_eq!(post("source=sales", "nobody", file).await.0, 401);
         assert!(found(&home, "nothing").await.is_null());
+        home.sound().await;
     }
 }

@@ -133,6 +133,17 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Every row is what the log says was written last, and events are found by what they say.
+    pub async fn sound(&self) {
+        for slug in ["acme", "globex"] {
+            let auditor = self.house.operator(self.house.tenant(slug).await.unwrap().id, "test", "auditor", None);
+            let operation = entity::Operation::new("command", "Audit.fsck");
+            let checked = entity::Session::run(&self.house, &auditor, operation, async |session| entity::audit::fsck(&session, &mut |_| ()).await);
+            let checked = checked.await.unwrap().unwrap();
+            assert!(checked.findings.is_empty(), "{slug}: {checked:?}");
+        }
+    }
+
     /// One of the two tenants.
     pub fn tenant<'h>(&'h self, slug: &'h str) -> Desk<'h> {
         Desk { home: self, tenant: slug, persona: "admin", purpose: None, headers: vec![] }

@@ -13,8 +13,9 @@ use super::desk::Desk;
 use super::{print, say};
 use crate::config::Config;
 use crate::error::Stop;
+use crate::home;
 use crate::intake::defused;
-use crate::{home, keeper};
+use crate::keeper::Published;
 
 /// The audit log.
 #[derive(Subcommand)]
@@ -103,7 +104,7 @@ impl Audit {
         match self {
             Self::Key => print(&format!("{}\n", home::open(config).await?.log_key().await?)),
             Self::Checkpoint => {
-                let notes = keeper::round(&home::open(config).await?, config.checkpoint_file.as_deref()).await?;
+                let notes = Published::of(config)?.round(&home::open(config).await?).await?;
                 print(&notes.join("\n"))
             }
             Self::Verify { bundle: Some(dir), key, since, .. } => {
@@ -124,7 +125,7 @@ impl Audit {
             }
             Self::Export { tenant, out, customer, actor, since, until } => {
                 let desk = Desk::auditor(config, &tenant).await?;
-                keeper::round(desk.house(), config.checkpoint_file.as_deref()).await?;
+                Published::of(config)?.round(desk.house()).await?;
                 let manifest = desk
                     .look("Audit.export", async |session| {
                         let mut filter = Filter { actor, since, until, ..Filter::default() };

@@ -3,6 +3,7 @@
 //! `docs/audit-format.md` describes what is hashed, signed and exported.
 
 mod bundle;
+pub(crate) mod cells;
 mod checkpoint;
 mod hints;
 mod index;

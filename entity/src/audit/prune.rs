@@ -6,6 +6,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, QueryOrder};
 
+use super::cells::{self, Told};
 use super::checkpoint::last;
 use super::proof::read;
 use super::table::{event, subject, wide};
@@ -126,7 +127,16 @@ pub async fn approve_pruning(change: &Change) -> Result<Pruning, Error> {
     }
     let values = vec![(table::Column::ApprovedBy, Expr::value(me)), (table::Column::ApprovedAt, Expr::value(change.now()))];
     scope.update_where::<table::Entity>(Condition::all().add(table::Column::Below.eq(open.below)).add(table::Column::ApprovedBy.is_null()), values).await?;
+    // Rows of which the last word goes are told of anew, by the event of this pruning.
+    let mut told = Told::default();
+    for row in scope.rows(cells::LISTS, []).await? {
+        told.hear(row.try_get("", "sequence")?, &row.try_get::<Vec<u8>>("", "cells")?);
+    }
+    for (table, id) in told.before(open.below) {
+        scope.written().these(table, [id]);
+    }
     let gone = scope.delete_where::<event::Entity>(event::Column::Sequence.lt(open.below)).await?;
+    scope.run("DELETE FROM audit_cells WHERE tenant_id = $1 AND event_id NOT IN (SELECT id FROM audit_event WHERE tenant_id = $1)", []).await?;
     scope.delete_where::<subject::Entity>(subject::Column::Sequence.lt(open.below)).await?;
     scope.delete_where::<wide::Entity>(wide::Column::Sequence.lt(open.below)).await?;
     change.note("pruned_below", open.below);

@@ -1,13 +1,15 @@
 //! Verification of a log in the database: every event against the tree, the tree against every signed checkpoint, the
 //! checkpoints against the installation's log; and of what is found by against what was logged.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use policy::Verb;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, QuerySelect};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use super::cells::{self, Told};
 use super::checkpoint::{INSTALLATION, bodies, leaves, origin, tiles};
 use super::index::subjects;
 use super::note::{Checkpoint, Verifier};
@@ -15,6 +17,7 @@ use super::prune::pruned;
 use super::question::spaced;
 use super::table::{checkpoint, event, installation, subject, wide};
 use super::tree::{self, Frontier};
+use crate::vault::hex;
 use crate::{Error, Scope, Session};
 
 /// Something that is not as it was logged.
@@ -194,7 +197,8 @@ async fn installed(session: &Session, key: &Verifier, notes: &[checkpoint::Model
 }
 
 /// Checks that events are found by what they say: actor, roles, time and the rest against the canonical bytes, and the persons
-/// that they are about.
+/// that they are about. Then compares the sealed cells of every row with the last event that wrote them: a row that was put
+/// back to an earlier state, came, or went without an event is found.
 ///
 /// # Errors
 /// As [`verify`].
@@ -202,15 +206,16 @@ pub async fn fsck(session: &Session, progress: &mut (dyn FnMut(u64) + Send)) -> 
     session.permit(Verb::AuditRead)?;
     let scope = session.scope();
     let mut checked = Checked { pruned: pruned(scope).await?, ..Checked::default() };
-    let (mut next, mut leading) = (checked.pruned.cast_signed(), 0);
+    let (mut next, mut leading, mut told) = (checked.pruned.cast_signed(), 0, Told::default());
     while checked.findings.len() < ENOUGH {
         let select = scope.find::<event::Entity>().filter(event::Column::Sequence.gte(next)).order_by_asc(event::Column::Sequence).limit(CHUNK);
         let rows = select.all(scope.tx()).await?;
         let Some(last) = rows.last().map(|row| row.sequence) else { break };
         let waiting = scope.find::<wide::Entity>().filter(wide::Column::Sequence.between(next, last)).all(scope.tx()).await?;
         let waiting: BTreeSet<i64> = waiting.into_iter().map(|row| row.sequence).collect();
-        let told = |row: &event::Model| if waiting.contains(&row.sequence) { BTreeSet::new() } else { subjects(&row.body) };
-        let about: BTreeMap<i64, BTreeSet<[u8; 16]>> = rows.iter().map(|row| (row.sequence, told(row))).collect();
+        let written = lists(scope, &rows).await?;
+        let about = |row: &event::Model| if waiting.contains(&row.sequence) { BTreeSet::new() } else { subjects(&row.body) };
+        let about: BTreeMap<i64, BTreeSet<[u8; 16]>> = rows.iter().map(|row| (row.sequence, about(row))).collect();
         let found = found_by(scope, about.values().flatten().collect(), next, last).await?;
         for row in &rows {
             let place = || format!("event {}", row.sequence);
@@ -219,6 +224,10 @@ pub async fn fsck(session: &Session, progress: &mut (dyn FnMut(u64) + Send)) -> 
             }
             if !about[&row.sequence].iter().all(|alias| found.contains(&(*alias, row.sequence))) {
                 checked.findings.push(Finding::new(place(), "it is not found by the persons that it is about"));
+            }
+            let mine = written.get(&row.id);
+            if !names(row, mine) || mine.is_some_and(|list| told.hear(row.sequence, list).is_none()) {
+                checked.findings.push(Finding::new(place(), "the list of the sealed cells that it wrote is not the one that it names"));
             }
         }
         leading += about.values().map(BTreeSet::len).sum::<usize>();
@@ -230,7 +239,32 @@ pub async fn fsck(session: &Session, progress: &mut (dyn FnMut(u64) + Send)) -> 
     if checked.findings.is_empty() && stored != leading as u64 {
         checked.findings.push(Finding::new("what events are found by", format!("persons lead to {stored} events, and {leading} are about persons")));
     }
+    if checked.findings.is_empty() {
+        let findings = &mut checked.findings;
+        let found = |table: &'static str, id: Uuid, by: Option<i64>| {
+            let what = by.map_or_else(|| "no event tells of it".to_owned(), |by| format!("its sealed cells are not those that event {by} wrote last"));
+            findings.push(Finding::new(format!("{table} {id}"), what));
+            findings.len() < ENOUGH
+        };
+        told.compare(scope, found).await?;
+    }
     Ok(checked)
+}
+
+/// What these events say that they left in sealed cells.
+async fn lists(scope: &Scope, rows: &[event::Model]) -> Result<HashMap<Uuid, Vec<u8>>, Error> {
+    let these = scope.among(cells::table::Column::EventId, rows.iter().map(|row| row.id));
+    let found = scope.find::<cells::table::Entity>().filter(these).all(scope.tx()).await?;
+    Ok(found.into_iter().map(|row| (row.event_id, row.cells)).collect())
+}
+
+/// Whether an event names this list, or none where there is none.
+fn names(row: &event::Model, list: Option<&Vec<u8>>) -> bool {
+    let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
+    match list {
+        None => body.get("cells").is_none(),
+        Some(list) => body["cells"]["rows"] == cells::rows(list) && body["cells"]["sha256"] == hex(&Sha256::digest(list)).as_str(),
+    }
 }
 
 async fn found_by(scope: &Scope, aliases: BTreeSet<&[u8; 16]>, first: i64, last: i64) -> Result<HashSet<([u8; 16], i64)>, Error> {

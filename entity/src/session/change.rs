@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Operation, Rights, Session, Unaccounted};
+use crate::audit::cells;
 use crate::house::House;
 use crate::{Error, Principal, Store, keys, ledger};
 
@@ -16,6 +17,18 @@ impl Deref for Change {
 
     fn deref(&self) -> &Session {
         &self.0
+    }
+}
+
+impl Session {
+    /// Writes the event of what was done, with what it left in sealed cells, in the transaction that did it.
+    async fn account_for(&self, operation: &Operation) -> Result<(), Error> {
+        let list = cells::told(&self.scope).await?;
+        let entry = self.entry(operation, "ok", list.as_deref())?;
+        if let Some(list) = list {
+            cells::keep(&self.scope, entry.id, list).await?;
+        }
+        ledger::store_in(&self.scope, vec![entry]).await
     }
 }
 
@@ -44,15 +57,14 @@ impl Change {
     /// Commits the writes and the event together.
     async fn commit(self, operation: &Operation) -> Result<(), Unaccounted> {
         let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
-        let entry = session.entry(operation, "ok")?;
-        ledger::store_in(&session.scope, vec![entry]).await?;
+        session.account_for(operation).await?;
         Ok(session.scope.commit().await?)
     }
 
     /// Leaves nothing but an event that says so.
     async fn leave(self, house: &House, operation: &Operation, outcome: &'static str) -> Result<(), Unaccounted> {
         let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
-        let entry = session.entry(operation, outcome)?;
+        let entry = session.entry(operation, outcome, None)?;
         drop(session);
         Ok(house.ledger().append(entry).await?)
     }
@@ -154,8 +166,7 @@ impl Change {
             let change = Self(Arc::new(Session::open(house, principal, rights, scope)));
             work(&change).await?;
             let session = Arc::into_inner(change.0).ok_or(Unaccounted::StillHeld)?;
-            let entry = session.entry(operation, "ok")?;
-            ledger::store_in(&session.scope, vec![entry]).await?;
+            session.account_for(operation).await?;
             scope = session.scope;
         }
         Ok(scope.commit().await?)

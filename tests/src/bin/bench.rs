@@ -1,6 +1,7 @@
 //! How fast files become durable sealed rows: `bench [ROWS]`, a million by default, on SQLite and PostgreSQL. With
 //! `bench keys [ROWS]`, a hundred thousand by default: how fast their keys are rotated. With `bench log [EVENTS]`, two hundred
-//! thousand by default: how fast events become durable under 64 writers, how fast the log is verified and asked. With
+//! thousand by default: how fast events become durable under 64 writers, how fast the log is verified and asked; with
+//! `bench log EVENTS GROWN`, who saw a customer is asked again on PostgreSQL when copies have made so many of them. With
 //! `bench cells`: what a thousand cells cost that are decided, opened and noted, against opening as many with the cipher alone.
 //!
 //! Makes a file of orders of ROWS × 2/5 persons, imports it with the program, and reports rows per second until everything
@@ -23,7 +24,8 @@ async fn main() {
     }
     if std::env::args().nth(1).as_deref() == Some("log") {
         tests::synced();
-        return log(std::env::args().nth(2).map_or(200_000, |events| events.parse().expect("a number of events"))).await;
+        let number = |at: usize| std::env::args().nth(at).map(|events| events.parse().expect("a number of events"));
+        return log(number(2).unwrap_or(200_000), number(3)).await;
     }
     if std::env::args().nth(1).as_deref() == Some("cells") {
         return cells().await;
@@ -171,7 +173,7 @@ async fn cells() {
 }
 
 /// Events of the size of a 360 query's, about one person each, from 64 writers; then the log is signed, verified and asked.
-async fn log(events: u64) {
+async fn log(events: u64, grown: Option<u64>) {
     use entity::audit::{self, Filter};
     use entity::{Operation, Session};
     const WRITERS: u64 = 64;
@@ -248,7 +250,53 @@ async fn log(events: u64) {
         let (checked, verified, looks, asked, proven, size) = told.await.unwrap();
         println!("  verified {checked} events of {size} bytes in {:.2} s", verified.as_secs_f64());
         println!("  who saw a customer, the last {looks}: {:.1} ms; a proof: {:.2} ms", asked.as_secs_f64() * 1e3, proven.as_secs_f64() * 1e3);
+        if let Some(grown) = grown.filter(|_| engine == Engine::Postgres) {
+            grow(&config, grown).await;
+            let mut times = Vec::new();
+            for (customer, _) in customers.iter() {
+                let asked = Session::run(&house, &auditor, Operation::new("command", "Ask"), async |session| {
+                    let begun = Instant::now();
+                    let (looks, _) = audit::access(&session, customer.id(), &Filter::default(), 20, None).await.unwrap();
+                    assert!(!looks.is_empty());
+                    begun.elapsed()
+                });
+                times.push(asked.await.unwrap());
+            }
+            times.sort_unstable();
+            println!(
+                "  among {grown} events: median {:.1} ms, slowest {:.1} ms of {}",
+                times[times.len() / 2].as_secs_f64() * 1e3,
+                times[times.len() - 1].as_secs_f64() * 1e3,
+                times.len()
+            );
+        }
     }
+}
+
+/// Fills a log with copies of its events, about as many persons, until it has so many. They are not hashed: it is only asked.
+async fn grow(config: &api::config::Config, events: u64) {
+    let raw = tests::Raw::connect(&config.url()).await;
+    raw.as_tenant(Engine::Postgres, "acme").await;
+    let acme = "(SELECT id FROM tenant WHERE slug = 'acme')";
+    let size = raw.number(&format!("SELECT size FROM audit_head WHERE tenant_id = {acme}")).await.unsigned_abs();
+    for from in (size..events).step_by(100_000) {
+        let to = (from + 99_999).min(events - 1);
+        for statement in [
+            format!(
+                "INSERT INTO audit_event SELECT e.tenant_id, n, gen_random_uuid(), e.at, e.actor, e.roles, e.address, e.request, e.operation, e.outcome, e.purpose, \
+                 e.clear, e.masked, e.withheld, e.body FROM generate_series({from}, {to}) AS n JOIN audit_event AS e ON e.tenant_id = {acme} AND e.sequence = n % {size}"
+            ),
+            format!(
+                "INSERT INTO audit_subject SELECT s.tenant_id, s.alias, n FROM generate_series({from}, {to}) AS n \
+                 JOIN audit_subject AS s ON s.tenant_id = {acme} AND s.sequence = n % {size}"
+            ),
+        ] {
+            raw.run(&statement).await.unwrap();
+        }
+    }
+    raw.run(&format!("UPDATE audit_head SET size = {events} WHERE tenant_id = {acme}")).await.unwrap();
+    raw.run("ANALYZE audit_event").await.unwrap();
+    raw.run("ANALYZE audit_subject").await.unwrap();
 }
 
 /// Orders as a shop exports them. The same numbers give the same file.
