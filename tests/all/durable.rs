@@ -10,6 +10,7 @@ use entity::{Operation, Session};
 use tests::{Home, homes, program};
 
 /// How often the program is killed on each database: ten times, or as `KILLS` says.
+#[expect(clippy::disallowed_methods, reason = "how long to try is no setting of the program")]
 fn kills() -> u64 {
     std::env::var("KILLS").map_or(10, |kills| kills.parse().unwrap())
 }

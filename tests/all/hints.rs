@@ -91,7 +91,7 @@ async fn who_opens_one_customer_after_the_other_is_told_of() {
         for node in nodes[begins..begins + 12].iter().rev() {
             open("support", node).await;
         }
-        let now = Utc::now();
+        let now = home.house.now();
         let found = hints(&home, now - Duration::hours(1), now + Duration::hours(1)).await;
         let told: Vec<_> =
             found.iter().filter(|hint| hint["rule"] == "sequence").map(|hint| (hint["actor"].as_str().unwrap(), hint["why"].as_str().unwrap())).collect();
