@@ -114,6 +114,8 @@ fn of_entity(problem: &entity::Error, request: &str) -> (Code, String) {
     match problem {
         entity::Error::Denied => ("FORBIDDEN", "not permitted".to_owned()),
         entity::Error::NotFound => ("NOT_FOUND", "not found".to_owned()),
+        entity::Error::Conflict => ("CONFLICT", problem.to_string()),
+        entity::Error::Faults(_) => ("BAD_USER_INPUT", problem.to_string()),
         entity::Error::Invalid(message) => ("BAD_USER_INPUT", message.clone()),
         entity::Error::SearchBudget => {
             ("SEARCH_BUDGET_EXCEEDED", "too many different values were searched for; try again tomorrow, or ask the data steward".to_owned())

@@ -19,9 +19,6 @@ const LENGTHS: [usize; 4] = [512, 64, 8, 1];
 /// The most rows of one statement of arrays.
 const ARRAY_ROWS: usize = 1_000;
 
-/// The most rows that one statement writes anew.
-const REWRITTEN_ROWS: [usize; 2] = [1_000, 5_000];
-
 /// What happens to a row whose key is there already.
 pub(crate) enum Existing<'c, C> {
     /// It is an error.
@@ -132,7 +129,7 @@ impl Scope {
         let mut rows = rows.into_iter().peekable();
         let mut written = 0;
         while rows.peek().is_some() {
-            let chunk: Vec<Rewritten> = rows.by_ref().take(REWRITTEN_ROWS[usize::from(postgres)]).collect();
+            let chunk: Vec<Rewritten> = rows.by_ref().take(ARRAY_ROWS).collect();
             let statement =
                 if postgres { rewrite_arrays(table, key, columns, epoch, chunk, self) } else { rewrite_list(table, key, columns, epoch, chunk, self) };
             written += self.tx().execute_raw(statement).await?.rows_affected();

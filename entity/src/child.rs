@@ -10,7 +10,7 @@ use sea_orm::{QueryOrder, QuerySelect, QueryTrait};
 use crate::customer::Customer;
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
-use crate::{Error, Session, contact, order, record, ticket};
+use crate::{Error, Session, contact, customer, order, record, ticket};
 
 /// A table whose rows belong to customers and have a time.
 pub(crate) trait Child: Tenanted {
@@ -75,8 +75,8 @@ where
     E::Model: Sync,
 {
     let scope = session.scope();
-    let ids = customers.iter().map(Customer::id);
-    let mut ranked = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::ID).into_query();
+    let heirs = family(session, customers).await?;
+    let mut ranked = scope.find::<E>().filter(E::CUSTOMER.is_in(heirs.keys().copied())).select_only().column(E::ID).into_query();
     let place = format!("ROW_NUMBER() OVER (PARTITION BY {} ORDER BY {} DESC NULLS LAST, {} DESC)", E::CUSTOMER.as_str(), E::AT.as_str(), E::ID.as_str());
     ranked.expr_as(Expr::cust(place), Alias::new("place"));
     let few = Query::select()
@@ -85,15 +85,40 @@ where
         .and_where(Expr::col(Alias::new("place")).lte(limit))
         .to_owned();
     let rows = scope.find::<E>().filter(E::ID.in_subquery(few)).order_by_desc(E::AT).order_by_desc(E::ID).all(scope.tx()).await?;
-    Ok(Reaching::by_customer(customers, rows, E::customer))
+    let mut of = Reaching::by_customer(customers, rows, |row| heirs.get(&E::customer(row)?).copied());
+    // Each of those that went up in a customer has brought its newest.
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    of.values_mut().for_each(|rows| rows.truncate(most));
+    Ok(of)
+}
+
+/// A row, with the customer that it belongs to, if the caller may see that one.
+pub(crate) async fn get<E: Child>(session: &Session, id: Uuid) -> Result<Option<(Customer, Reaching<E::Model>)>, Error>
+where
+    E::Model: Sync,
+{
+    let scope = session.scope();
+    let Some(row) = scope.find::<E>().filter(E::ID.eq(id)).one(scope.tx()).await? else { return Ok(None) };
+    let Some(of) = E::customer(&row) else { return Ok(None) };
+    let customer = customer::get(session, of).await?;
+    Ok(customer.map(|customer| (customer.clone(), Reaching::new(customer.whose(), row))))
+}
+
+/// Customers, and those that went up in them: what people wrote of these stays theirs, so that undoing a merge takes it along.
+async fn family(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Uuid>, Error> {
+    customer::heirs(session.scope(), &customers.iter().map(Customer::id).collect::<Vec<_>>()).await
 }
 
 /// How many rows each customer has.
 pub(crate) async fn counts<E: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     let scope = session.scope();
-    let ids = customers.iter().map(Customer::id);
-    let select = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::CUSTOMER).column_as(E::ID.count(), "n").group_by(E::CUSTOMER);
-    let counted: HashMap<Uuid, i64> = select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await?.into_iter().collect();
+    let heirs = family(session, customers).await?;
+    let these = E::CUSTOMER.is_in(heirs.keys().copied());
+    let select = scope.find::<E>().filter(these).select_only().column(E::CUSTOMER).column_as(E::ID.count(), "n").group_by(E::CUSTOMER);
+    let mut counted: HashMap<Uuid, i64> = HashMap::new();
+    for (of, rows) in select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await? {
+        *counted.entry(heirs.get(&of).copied().unwrap_or(of)).or_default() += rows;
+    }
     let open = |customer: &Customer| Open { whose: customer.whose(), field: E::FIELD, value: counted.get(&customer.id()).copied().unwrap_or(0) };
     Ok(customers.iter().map(|customer| (customer.id(), open(customer))).collect())
 }

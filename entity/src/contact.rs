@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use policy::Field;
 use policy::field::kinds::Summary;
+use policy::{Field, Pii};
+use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
-use crate::customer::Customer;
+use crate::customer::{Customer, writable};
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
-use crate::{Children, Error, Session, child};
+use crate::{Change, Children, Error, Session, child, people};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -59,6 +60,11 @@ impl Vaulted for Model {
 pub type Contact = Reaching<Model>;
 
 impl Contact {
+    /// The key.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.model.id
+    }
     /// When.
     #[must_use]
     pub fn at(&self) -> Open<DateTime<Utc>> {
@@ -86,6 +92,14 @@ impl Contact {
     }
 }
 
+/// One contact record, with its customer, if the caller may see that one.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Contact)>, Error> {
+    child::get::<table::Entity>(session, id).await
+}
+
 /// The newest `limit` contacts of each customer.
 ///
 /// # Errors
@@ -100,4 +114,81 @@ pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Re
 /// The database cannot be reached.
 pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     child::counts::<table::Entity>(session, customers).await
+}
+
+/// A contact that a person writes down.
+pub struct NewContact<'n> {
+    /// When; now, if it is not said.
+    pub at: Option<DateTime<Utc>>,
+    /// How, such as phone, visit or wechat.
+    pub channel: &'n str,
+    /// What was said.
+    pub summary: Option<&'n str>,
+    /// With what result.
+    pub result: Option<&'n str>,
+}
+
+/// Writes down a contact with a customer.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not write contacts of this customer; [`Error::NotFound`]; [`Error::Faults`].
+pub async fn add(change: &Change, id: Uuid, new: &NewContact<'_>) -> Result<Customer, Error> {
+    let fields = [Field::ContactAt, Field::ContactChannel].into_iter();
+    let fields = fields.chain(new.summary.map(|_| Field::ContactSummary)).chain(new.result.map(|_| Field::ContactResult));
+    let customer = writable(change, id, fields).await?;
+    let mut faults = Vec::new();
+    if new.channel.is_empty() || new.channel.chars().count() > 40 {
+        faults.push("channel: 1 to 40 characters".to_owned());
+    }
+    if new.result.is_some_and(|result| result.chars().count() > 200) {
+        faults.push("result: at most 200 characters".to_owned());
+    }
+    if new.at.is_some_and(|at| at > change.now() + chrono::Duration::minutes(5)) {
+        faults.push("at: lies ahead; a contact has been".to_owned());
+    }
+    let summary = new.summary.map(Summary::parse).transpose();
+    if let Err(why) = &summary {
+        faults.push(format!("summary: {why}"));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Faults(faults));
+    }
+    let by = people::of_subject(change.scope(), change.principal().subject()).await?;
+    let row = row(change, customer.id(), new.at, new.channel, summary.ok().flatten().as_ref(), new.result, by)?;
+    change.scope().insert(vec![row]).await?;
+    Ok(customer)
+}
+
+/// Leaves a note on the timelines of customers.
+pub(crate) async fn note(change: &Change, customers: &[Uuid], channel: &str, text: &str) -> Result<(), Error> {
+    let summary = Summary::parse(text).map_err(|why| Error::Invalid(format!("reason: {why}")))?;
+    let by = people::of_subject(change.scope(), change.principal().subject()).await?;
+    let rows = customers.iter().map(|customer| row(change, *customer, None, channel, Some(&summary), None, by)).collect::<Result<Vec<_>, _>>()?;
+    change.scope().insert(rows).await
+}
+
+fn row(
+    change: &Change,
+    customer: Uuid,
+    at: Option<DateTime<Utc>>,
+    channel: &str,
+    summary: Option<&Summary>,
+    result: Option<&str>,
+    by: Option<Uuid>,
+) -> Result<table::ActiveModel, Error> {
+    let id = Uuid::now_v7();
+    let (key, wrapped, epoch) = change.keyring().new_record(Model::TABLE, id)?;
+    Ok(table::ActiveModel {
+        id: Set(id),
+        customer_id: Set(Some(customer)),
+        record_id: Set(None),
+        at: Set(at.unwrap_or(change.now())),
+        channel: Set(channel.to_owned()),
+        record_key: Set(Some(wrapped)),
+        key_epoch: Set(epoch.cast_signed()),
+        summary: Set(summary.map(|summary| key.seal(summary)).transpose()?),
+        by_user: Set(by),
+        result: Set(result.map(str::to_owned)),
+        ..Default::default()
+    })
 }

@@ -29,6 +29,12 @@ pub enum Error {
     /// What was asked for cannot be: says the place and the remedy.
     #[error("{0}")]
     Invalid(String),
+    /// Several things that were asked for cannot be; each says the place and the remedy.
+    #[error("{}", .0.join("; "))]
+    Faults(Vec<String>),
+    /// It was changed by somebody else meanwhile.
+    #[error("it was changed meanwhile; read it again")]
+    Conflict,
     /// Too many distinct values were searched for.
     #[error("search budget exceeded")]
     SearchBudget,

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use policy::Field;
+use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
-use crate::customer::Customer;
+use crate::customer::{Customer, writable};
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
-use crate::{Children, Error, Session, child};
+use crate::{Change, Children, Error, Session, child};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -43,6 +44,11 @@ impl Tenanted for table::Entity {
 pub type Order = Reaching<Model>;
 
 impl Order {
+    /// The key.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.model.id
+    }
     /// The number that the source gave it.
     #[must_use]
     pub fn number(&self) -> Open<String> {
@@ -77,6 +83,14 @@ pub(crate) async fn customer_of(session: &Session, number: &str) -> Result<Optio
     Ok(row.and_then(|row| row.customer_id))
 }
 
+/// One order, with its customer, if the caller may see that one.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Order)>, Error> {
+    child::get::<table::Entity>(session, id).await
+}
+
 /// The newest `limit` orders of each customer.
 ///
 /// # Errors
@@ -91,4 +105,52 @@ pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Re
 /// The database cannot be reached.
 pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     child::counts::<table::Entity>(session, customers).await
+}
+
+/// An order that a person writes down.
+pub struct NewOrder<'n> {
+    /// Its number.
+    pub number: &'n str,
+    /// In fen.
+    pub amount_fen: Option<i64>,
+    /// When; now, if it is not said.
+    pub ordered_at: Option<DateTime<Utc>>,
+    /// Where it stands.
+    pub status: Option<&'n str>,
+    /// What was ordered.
+    pub items: Option<&'n str>,
+}
+
+/// Writes down an order of a customer.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not write orders of this customer; [`Error::NotFound`]; [`Error::Faults`].
+pub async fn place(change: &Change, id: Uuid, new: &NewOrder<'_>) -> Result<Customer, Error> {
+    let fields = [Field::OrderNumber, Field::OrderAmount, Field::OrderedAt, Field::OrderStatus, Field::OrderItems];
+    let customer = writable(change, id, fields).await?;
+    let mut faults = Vec::new();
+    for (name, value, most) in [("number", Some(new.number), 100), ("status", new.status, 40), ("items", new.items, 2_000)] {
+        if value.is_some_and(|value| value.is_empty() || value.chars().count() > most) {
+            faults.push(format!("{name}: 1 to {most} characters"));
+        }
+    }
+    if new.amount_fen.is_some_and(|amount| !(0..=100_000_000_000_000).contains(&amount)) {
+        faults.push("amount: 0 to 1,000,000,000,000".to_owned());
+    }
+    if !faults.is_empty() {
+        return Err(Error::Faults(faults));
+    }
+    let row = table::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        customer_id: Set(Some(customer.id())),
+        record_id: Set(None),
+        number: Set(new.number.to_owned()),
+        amount_fen: Set(new.amount_fen),
+        ordered_at: Set(Some(new.ordered_at.unwrap_or(change.now()))),
+        status: Set(new.status.map(str::to_owned)),
+        items: Set(new.items.map(str::to_owned)),
+        ..Default::default()
+    };
+    change.scope().insert(vec![row]).await?;
+    Ok(customer)
 }

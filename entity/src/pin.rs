@@ -79,11 +79,21 @@ const PLACE: &str = "pin";
 /// [`Error::Denied`] to whom may not write this field of this customer; [`Error::NotFound`]; [`Error::Invalid`] names the
 /// field and what it expects, never the value.
 pub async fn set(change: &Change, id: Uuid, field: Field, value: &str, reason: &str) -> Result<Customer, Error> {
-    let customer = writable(change, id, field).await?;
+    let customer = customer::writable(change, id, [field]).await?;
+    put(change, &customer, field, value, reason).await?;
+    change.note("pinned", field.entry().key);
+    customer::derive(change, &[customer.id()]).await?;
+    customer::get(change, customer.id()).await?.ok_or(Error::NotFound)
+}
+
+/// Pins a value of a customer that the caller may write; the customer is not derived yet.
+pub(crate) async fn put(change: &Change, customer: &Customer, field: Field, value: &str, reason: &str) -> Result<(), Error> {
     let scope = change.scope();
     let row_id = Uuid::now_v7();
     let (key, wrapped, epoch) = change.keyring().new_record(PLACE, row_id)?;
-    let value = cleaned(change, &key, field, value).await?;
+    let mut clean_value = Pins::default();
+    read(change, &mut clean_value, field, value).await?;
+    let value = stored(&key, field, &clean_value)?;
     scope.delete_where::<Entity>(Column::CustomerId.eq(customer.id()).and(Column::Field.eq(field.entry().key))).await?;
     let (sealed, plain) = match value {
         Value::Sealed(bytes) => (Some(bytes), None),
@@ -102,9 +112,7 @@ pub async fn set(change: &Change, id: Uuid, field: Field, value: &str, reason: &
         at: Set(change.now()),
         ..Default::default()
     };
-    scope.put(vec![row], Existing::Refuse).await?;
-    change.note("pinned", field.entry().key);
-    derive(change, customer.id()).await
+    scope.put(vec![row], Existing::Refuse).await
 }
 
 /// Takes a pin away: the survivorship rules decide again.
@@ -112,59 +120,74 @@ pub async fn set(change: &Change, id: Uuid, field: Field, value: &str, reason: &
 /// # Errors
 /// As [`set`]; [`Error::NotFound`] when the field is not pinned.
 pub async fn remove(change: &Change, id: Uuid, field: Field) -> Result<Customer, Error> {
-    let customer = writable(change, id, field).await?;
+    let customer = customer::writable(change, id, [field]).await?;
     let pinned = Column::CustomerId.eq(customer.id()).and(Column::Field.eq(field.entry().key));
     if change.scope().delete_where::<Entity>(pinned).await? == 0 {
         return Err(Error::NotFound);
     }
     change.note("unpinned", field.entry().key);
-    derive(change, customer.id()).await
+    customer::derive(change, &[customer.id()]).await?;
+    customer::get(change, customer.id()).await?.ok_or(Error::NotFound)
 }
 
-/// The customer, if the caller may write this field of it. Holds the tenant from here on: an import that holds it derives
-/// customers by their pins.
-async fn writable(change: &Change, id: Uuid, field: Field) -> Result<Customer, Error> {
-    crate::tenant::lock(change.scope()).await?;
-    let customer = customer::get(change, id).await?.ok_or(Error::NotFound)?;
-    if change.matrix().allows(field, Act::Write, change.principal().reach(&customer.whose())) {
-        return Ok(customer);
-    }
-    change.deny(field.entry().key);
-    Err(Error::Denied)
-}
-
-async fn derive(change: &Change, id: Uuid) -> Result<Customer, Error> {
-    let mut run = link::Run::of(change.scope()).await?;
-    let touched = Touched { customers: vec![id], ..Touched::default() };
-    link::settle(change, &mut run, touched, Why { kind: "pinned", reason: "pinned" }).await?;
-    customer::get(change, id).await?.ok_or(Error::NotFound)
-}
-
-async fn cleaned(change: &Change, key: &RecordKey, field: Field, value: &str) -> Result<Value, Error> {
-    let expected = || Error::Invalid(format!("{}: expected {}", field.entry().key, field.entry().shape));
-    let plain = |value: Option<String>| value.map(Value::Plain).ok_or_else(expected);
+/// Cleans and validates a value that a person has written for a field.
+///
+/// # Errors
+/// [`Error::Invalid`] names the field and what it expects, never the value.
+pub(crate) async fn read(change: &Change, into: &mut Pins, field: Field, value: &str) -> Result<(), Error> {
     let reference = crate::reference::of(change).await?;
+    let read = match field {
+        Field::Name => kind(value, &mut into.name)?,
+        Field::Phone => kind(value, &mut into.phone)?,
+        Field::Landline => kind(value, &mut into.landline)?,
+        Field::Email => kind(value, &mut into.email)?,
+        Field::Address => kind(value, &mut into.address)?,
+        Field::Remarks => kind(value, &mut into.remarks)?,
+        Field::Company => found(&mut into.company, clean::company::name(value, &reference).value),
+        Field::Industry => found(&mut into.industry, clean::industry::code(value, &reference).value.map(str::to_owned)),
+        Field::Channel => found(&mut into.channel, clean::word::channel(value, &reference).value.map(|channel: Channel| channel.code())),
+        Field::Status => found(&mut into.status, clean::word::status(value, &reference).value.map(|status: Status| status.code())),
+        Field::ValueTier => found(&mut into.value_tier, value.parse().ok().and_then(ValueTier::of_code).map(|tier| tier.code())),
+        Field::FirstFollowUp => found(&mut into.first_follow_up, clean::date::date(value).value),
+        Field::Owner => found(&mut into.owner, crate::people::of_subject(change.scope(), value).await?),
+        _ => return Err(Error::Invalid(format!("{}: cannot be written by hand", field.entry().key))),
+    };
+    if read { Ok(()) } else { Err(Error::Invalid(format!("{}: expected {}", field.entry().key, field.entry().shape))) }
+}
+
+fn kind<K: Pii>(value: &str, into: &mut Option<K>) -> Result<bool, Error> {
+    let kind = K::parse(value).map_err(|why| Error::Invalid(format!("{}: {why}", K::FIELD.entry().key)))?;
+    Ok(found(into, Some(kind)))
+}
+
+fn found<T>(into: &mut Option<T>, value: Option<T>) -> bool {
+    let read = value.is_some();
+    *into = value;
+    read
+}
+
+/// How the one value that was read is stored.
+fn stored(key: &RecordKey, field: Field, read: &Pins) -> Result<Value, Error> {
+    let plain = |value: Option<String>| value.map(Value::Plain).ok_or(Error::NotFound);
     match field {
-        Field::Name => sealed::<Name>(key, value),
-        Field::Phone => sealed::<Phone>(key, value),
-        Field::Landline => sealed::<Landline>(key, value),
-        Field::Email => sealed::<Email>(key, value),
-        Field::Address => sealed::<Address>(key, value),
-        Field::Remarks => sealed::<Remarks>(key, value),
-        Field::Company => plain(clean::company::name(value, &reference).value),
-        Field::Industry => plain(clean::industry::code(value, &reference).value.map(str::to_owned)),
-        Field::Channel => plain(clean::word::channel(value, &reference).value.map(|channel: Channel| channel.code().to_string())),
-        Field::Status => plain(clean::word::status(value, &reference).value.map(|status: Status| status.code().to_string())),
-        Field::ValueTier => plain(value.parse().ok().and_then(ValueTier::of_code).map(|tier| tier.code().to_string())),
-        Field::FirstFollowUp => plain(clean::date::date(value).value.map(|date| date.to_string())),
-        Field::Owner => plain(crate::people::of_subject(change.scope(), value).await?.map(|id| id.to_string())),
-        _ => Err(Error::Invalid(format!("{}: cannot be pinned", field.entry().key))),
+        Field::Name => sealed(key, read.name.as_ref()),
+        Field::Phone => sealed(key, read.phone.as_ref()),
+        Field::Landline => sealed(key, read.landline.as_ref()),
+        Field::Email => sealed(key, read.email.as_ref()),
+        Field::Address => sealed(key, read.address.as_ref()),
+        Field::Remarks => sealed(key, read.remarks.as_ref()),
+        Field::Company => plain(read.company.clone()),
+        Field::Industry => plain(read.industry.clone()),
+        Field::Channel => plain(read.channel.map(|code| code.to_string())),
+        Field::Status => plain(read.status.map(|code| code.to_string())),
+        Field::ValueTier => plain(read.value_tier.map(|code| code.to_string())),
+        Field::FirstFollowUp => plain(read.first_follow_up.map(|date| date.to_string())),
+        _ => plain(read.owner.map(|owner| owner.to_string())),
     }
 }
 
-fn sealed<K: Pii>(key: &RecordKey, value: &str) -> Result<Value, Error> {
-    let kind = K::parse(value).map_err(|why| Error::Invalid(format!("{}: {why}", K::FIELD.entry().key)))?;
-    Ok(Value::Sealed(key.seal(&kind)?.bytes().to_vec()))
+fn sealed<K: Pii>(key: &RecordKey, value: Option<&K>) -> Result<Value, Error> {
+    Ok(Value::Sealed(key.seal(value.ok_or(Error::NotFound)?)?.bytes().to_vec()))
 }
 
 /// Whether the tenant has pins at all.

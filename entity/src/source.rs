@@ -143,6 +143,39 @@ pub fn of_shape(sources: Vec<Source>, shape: &str) -> Result<Source, Error> {
     Err(Error::Invalid(refused))
 }
 
+/// The source of what people write by hand; made when it is first needed, the least trusted.
+pub(crate) async fn desk(change: &Change) -> Result<Source, Error> {
+    const NAME: &str = "desk";
+    let scope = change.scope();
+    let sources = in_scope(scope).await?;
+    if let Some(source) = sources.iter().find(|source| source.name == NAME) {
+        return Ok(source.clone());
+    }
+    let mapping = serde_json::to_value(Mapping::default()).map_err(|error| Error::Invalid(error.to_string()))?;
+    let id = Uuid::now_v7();
+    let row = table::ActiveModel {
+        id: Set(id),
+        name: Set(NAME.to_owned()),
+        label: Set("手工录入".to_owned()),
+        position: Set(sources.iter().map(|source| source.position + 1).max().unwrap_or(0)),
+        mapping: Set(mapping.clone()),
+        mapping_version: Set(1),
+        shape: Set(None),
+        ..Default::default()
+    };
+    scope.insert(vec![row]).await?;
+    let first = version::ActiveModel {
+        source_id: Set(id),
+        version: Set(1),
+        mapping: Set(mapping),
+        author: Set("standard".to_owned()),
+        created_at: Set(change.now()),
+        ..Default::default()
+    };
+    scope.insert(vec![first]).await?;
+    named(change, NAME).await
+}
+
 /// Remembers the shape of the header that a source's file had.
 pub(crate) async fn seen(scope: &Scope, source: &Source, shape: &str) -> Result<(), Error> {
     if source.shape.as_deref() == Some(shape) {

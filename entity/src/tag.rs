@@ -8,10 +8,10 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QuerySelect, QueryTrait};
 
-use crate::customer::Customer;
+use crate::customer::{Customer, writable};
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
-use crate::{Error, Scope, Session};
+use crate::{Change, Error, Scope, Session};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -140,4 +140,41 @@ pub(crate) async fn replace(scope: &Scope, rederived: &[Uuid], wanted: &[(Uuid, 
         borne.insert((*customer, tag)).then(|| tagged::ActiveModel { customer_id: Set(*customer), tag_id: Set(tag), ..Default::default() })
     });
     scope.insert(links.collect()).await
+}
+
+/// Gives a customer a tag by hand.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not write tags of this customer; [`Error::NotFound`]; [`Error::Faults`].
+pub async fn add(change: &Change, id: Uuid, category: &str, name: &str) -> Result<Customer, Error> {
+    let customer = by_hand(change, id, category, name).await?;
+    replace(change.scope(), &[], &[(customer.id(), category.to_owned(), name.to_owned())]).await?;
+    Ok(customer)
+}
+
+/// Takes away a tag that was given by hand.
+///
+/// # Errors
+/// As [`add`]; [`Error::NotFound`] when the customer does not bear it.
+pub async fn remove(change: &Change, id: Uuid, category: &str, name: &str) -> Result<Customer, Error> {
+    let customer = by_hand(change, id, category, name).await?;
+    let scope = change.scope();
+    let these = table::Column::Category.eq(category).and(table::Column::Name.eq(name));
+    let tags = scope.find::<table::Entity>().filter(these).select_only().column(table::Column::Id).into_query();
+    let borne = tagged::Column::CustomerId.eq(customer.id()).and(tagged::Column::TagId.in_subquery(tags));
+    if scope.delete_where::<tagged::Entity>(borne).await? == 0 { Err(Error::NotFound) } else { Ok(customer) }
+}
+
+async fn by_hand(change: &Change, id: Uuid, category: &str, name: &str) -> Result<Customer, Error> {
+    let customer = writable(change, id, [Field::Tags]).await?;
+    let mut faults = Vec::new();
+    for (what, text) in [("category", category), ("name", name)] {
+        if text.is_empty() || text.chars().count() > 40 {
+            faults.push(format!("{what}: 1 to 40 characters"));
+        }
+    }
+    if DERIVED.map(Target::zh).contains(&category) {
+        faults.push("category: tags of this category are what the sources say; choose another".to_owned());
+    }
+    if faults.is_empty() { Ok(customer) } else { Err(Error::Faults(faults)) }
 }

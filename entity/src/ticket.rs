@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use policy::Field;
 use policy::field::kinds::Body;
+use policy::{Field, Pii};
+use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
-use crate::customer::Customer;
+use crate::customer::{Customer, writable};
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
-use crate::{Children, Error, Session, child};
+use crate::{Change, Children, Error, Session, child};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -60,6 +61,11 @@ impl Vaulted for Model {
 pub type Ticket = Reaching<Model>;
 
 impl Ticket {
+    /// The key.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.model.id
+    }
     /// The number that the source gave it.
     #[must_use]
     pub fn number(&self) -> Open<String> {
@@ -92,6 +98,14 @@ impl Ticket {
     }
 }
 
+/// One ticket, with its customer, if the caller may see that one.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Ticket)>, Error> {
+    child::get::<table::Entity>(session, id).await
+}
+
 /// The newest `limit` tickets of each customer.
 ///
 /// # Errors
@@ -106,4 +120,71 @@ pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Re
 /// The database cannot be reached.
 pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     child::counts::<table::Entity>(session, customers).await
+}
+
+/// A ticket that a person opens.
+pub struct NewTicket<'n> {
+    /// Its number; made up, if it is not said.
+    pub number: Option<&'n str>,
+    /// What it is about.
+    pub kind: Option<&'n str>,
+    /// What the customer wrote.
+    pub body: Option<&'n str>,
+}
+
+/// Opens a ticket of a customer.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not write tickets of this customer; [`Error::NotFound`]; [`Error::Faults`].
+pub async fn open(change: &Change, id: Uuid, new: &NewTicket<'_>) -> Result<Customer, Error> {
+    let fields = [Field::TicketNumber, Field::TicketStatus].into_iter();
+    let fields = fields.chain(new.kind.map(|_| Field::TicketType)).chain(new.body.map(|_| Field::TicketBody));
+    let customer = writable(change, id, fields).await?;
+    let mut faults = Vec::new();
+    for (name, value) in [("number", new.number), ("type", new.kind)] {
+        if value.is_some_and(|value| value.is_empty() || value.chars().count() > 100) {
+            faults.push(format!("{name}: 1 to 100 characters"));
+        }
+    }
+    let body = new.body.map(Body::parse).transpose();
+    if let Err(why) = &body {
+        faults.push(format!("body: {why}"));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Faults(faults));
+    }
+    let row = Uuid::now_v7();
+    let (key, wrapped, epoch) = change.keyring().new_record(Model::TABLE, row)?;
+    let row = table::ActiveModel {
+        id: Set(row),
+        customer_id: Set(Some(customer.id())),
+        record_id: Set(None),
+        number: Set(new.number.map_or_else(|| format!("T-{}", row.simple()), str::to_owned)),
+        kind: Set(new.kind.map(str::to_owned)),
+        opened_at: Set(Some(change.now())),
+        record_key: Set(Some(wrapped)),
+        key_epoch: Set(epoch.cast_signed()),
+        body: Set(body.ok().flatten().map(|body| key.seal(&body)).transpose()?),
+        status: Set(Some("open".to_owned())),
+        satisfaction: Set(None),
+        ..Default::default()
+    };
+    change.scope().insert(vec![row]).await?;
+    Ok(customer)
+}
+
+/// Says where a ticket stands.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not write the status of this customer's tickets; [`Error::NotFound`]; [`Error::Invalid`].
+pub async fn set_status(change: &Change, id: Uuid, status: &str) -> Result<Customer, Error> {
+    if status.is_empty() || status.chars().count() > 40 {
+        return Err(Error::Invalid("status: 1 to 40 characters".to_owned()));
+    }
+    let scope = change.scope();
+    let ticket = scope.find::<table::Entity>().filter(table::Column::Id.eq(id)).one(scope.tx()).await?;
+    let customer = ticket.and_then(|ticket| ticket.customer_id).ok_or(Error::NotFound)?;
+    let customer = writable(change, customer, [Field::TicketStatus]).await?;
+    scope.update_where::<table::Entity>(table::Column::Id.eq(id), vec![(table::Column::Status, Expr::value(status))]).await?;
+    Ok(customer)
 }

@@ -245,7 +245,7 @@ pub struct FieldSeen {
 }
 
 impl AuditEvent {
-    fn of(event: audit::Event) -> Self {
+    pub fn of(event: audit::Event) -> Self {
         let fields = event.fields().into_iter().map(|(field, [clear, masked, withheld])| FieldSeen { field, clear, masked, withheld }).collect();
         Self {
             id: id::of_event(event.id),

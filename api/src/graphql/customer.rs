@@ -52,6 +52,10 @@ impl Customer {
     async fn number(&self, ctx: &Context<'_>) -> Option<String> {
         session(ctx).tell(self.row().number())
     }
+    /// How often it was derived anew; `updateCustomer` takes the one that was read.
+    async fn version(&self, ctx: &Context<'_>) -> Option<i32> {
+        session(ctx).tell(self.row().version())
+    }
     /// 客户姓名.
     async fn name(&self, #[graphql(default)] view: View) -> Option<Personal<kinds::Name>> {
         Personal::of(self.row().name(), view)

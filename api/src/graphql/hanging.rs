@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 use entity::{contact, order, ticket};
 use policy::clean::amount;
 use policy::field::kinds;
 
+use super::id::{self, Kind};
 use super::page::Page;
 use super::session;
 use super::values::{Personal, View};
@@ -18,6 +19,10 @@ pub struct Order(pub order::Order);
 /// 订单.
 #[Object]
 impl Order {
+    /// Opaque.
+    async fn id(&self) -> ID {
+        id::of(Kind::Order, self.0.id())
+    }
     /// 订单编号.
     async fn number(&self, ctx: &Context<'_>) -> Option<String> {
         session(ctx).tell(self.0.number())
@@ -51,6 +56,10 @@ pub struct Contact {
 /// 沟通记录.
 #[Object]
 impl Contact {
+    /// Opaque.
+    async fn id(&self) -> ID {
+        id::of(Kind::Contact, self.row.id())
+    }
     /// 沟通时间.
     async fn at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
         session(ctx).tell(self.row.at())
@@ -80,6 +89,10 @@ pub struct Ticket(pub ticket::Ticket);
 /// 工单.
 #[Object]
 impl Ticket {
+    /// Opaque.
+    async fn id(&self) -> ID {
+        id::of(Kind::Ticket, self.0.id())
+    }
     /// 工单号.
     async fn number(&self, ctx: &Context<'_>) -> Option<String> {
         session(ctx).tell(self.0.number())

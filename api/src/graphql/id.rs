@@ -16,6 +16,9 @@ pub enum Kind {
     Place = b'p',
     Merge = b'm',
     Record = b'r',
+    Order = b'o',
+    Contact = b'n',
+    Ticket = b't',
     Sample = b's',
 }
 

@@ -8,27 +8,30 @@ mod dictionary;
 mod hanging;
 mod id;
 pub mod mutation;
+mod node;
 mod page;
 mod policy;
 mod query;
 mod rights;
 mod steward;
+pub mod subscription;
 mod values;
+mod writes;
 
 use std::sync::Arc;
 
-use async_graphql::{Context, EmptySubscription};
+use async_graphql::Context;
 use entity::Session;
 
 use crate::config::Limits;
 
 /// The schema's type.
-pub type Schema = async_graphql::Schema<query::Query, mutation::Mutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscription::Following>;
 
 /// Builds the schema. Deeper limits than ours are async-graphql's own, as a second wall.
 #[must_use]
 pub fn schema(limits: &Limits) -> Schema {
-    async_graphql::Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+    async_graphql::Schema::build(query::Query, mutation::Mutation::default(), subscription::Following)
         .limit_complexity(limits.complexity)
         .limit_depth(limits.depth)
         .disable_suggestions()

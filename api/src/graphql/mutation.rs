@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, OutputType, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, MergedObject, Object, OutputType, Result, SimpleObject};
 use entity::import::{self, Wanted, undo};
 use entity::people::Assigned;
 use entity::{Change, Error, audit, erasure, merge, pair, people, pin, policy_version, purpose, quality, reference, rights, setting, signoff, source};
@@ -19,9 +19,15 @@ use super::id::{self, Kind};
 use super::policy::{HolderInput, PolicyReview, Purpose, field as known};
 use super::rights::ErasureCertificate;
 use super::steward::{ImportReport, QualityReview, Sample, Source, alone};
+use super::writes::Writes;
 
 /// What can be done.
-pub struct Mutation;
+#[derive(Default, MergedObject)]
+pub struct Mutation(Governing, Writes);
+
+/// What stewards, administrators, officers and auditors do.
+#[derive(Default)]
+pub struct Governing;
 
 /// Whether anything in the request failed, so that nothing of it is kept.
 #[derive(Default)]
@@ -47,7 +53,8 @@ impl Refused {
 #[graphql(concrete(name = "ErasurePayload", params(ErasureCertificate)))]
 #[graphql(concrete(name = "PruningPayload", params(AuditPruning)))]
 #[graphql(concrete(name = "DonePayload", params(bool)))]
-struct Payload<T: OutputType> {
+#[graphql(concrete(name = "CountPayload", params(i32)))]
+pub struct Payload<T: OutputType> {
     /// What there is now; null when something was wrong.
     result: Option<T>,
     /// What was wrong; then nothing of the whole request was written.
@@ -56,7 +63,7 @@ struct Payload<T: OutputType> {
 
 /// What was wrong with an input. Never quotes a value.
 #[derive(SimpleObject)]
-struct UserError {
+pub struct UserError {
     /// The input field.
     field: Option<String>,
     message: String,
@@ -77,23 +84,28 @@ struct RolesPayload {
 }
 
 /// What was wrong becomes a user error; what the caller may not do, and what broke, is an error of the request.
-fn payload<T: OutputType>(ctx: &Context<'_>, done: std::result::Result<T, Error>) -> Result<Payload<T>> {
-    let (message, code) = match done {
+pub fn payload<T: OutputType>(ctx: &Context<'_>, done: std::result::Result<T, Error>) -> Result<Payload<T>> {
+    let (messages, code) = match done {
         Ok(result) => return Ok(Payload { result: Some(result), user_errors: vec![] }),
-        Err(Error::Invalid(message)) => (message, "BAD_USER_INPUT"),
-        Err(Error::NotFound) => ("not found".to_owned(), "NOT_FOUND"),
+        Err(Error::Invalid(message)) => (vec![message], "BAD_USER_INPUT"),
+        Err(Error::Faults(faults)) => (faults, "BAD_USER_INPUT"),
+        Err(Error::NotFound) => (vec!["not found".to_owned()], "NOT_FOUND"),
+        Err(error @ Error::Conflict) => (vec![error.to_string()], "CONFLICT"),
         Err(error) => return Err(error.into()),
     };
     ctx.data_unchecked::<Arc<Refused>>().0.store(true, Ordering::Relaxed);
-    let field = message.split_once(": ").map(|(field, _)| field).filter(|field| !field.contains(' ')).map(str::to_owned);
-    Ok(Payload { result: None, user_errors: vec![UserError { field, message, code }] })
+    let user_error = |message: String| {
+        let field = message.split_once(": ").map(|(field, _)| field).filter(|field| !field.contains(' ')).map(str::to_owned);
+        UserError { field, message, code }
+    };
+    Ok(Payload { result: None, user_errors: messages.into_iter().map(user_error).collect() })
 }
 
-fn change<'c>(ctx: &Context<'c>) -> &'c Arc<Change> {
+pub fn change<'c>(ctx: &Context<'c>) -> &'c Arc<Change> {
     ctx.data_unchecked::<Arc<Change>>()
 }
 
-fn key(kind: Kind, id: &ID) -> std::result::Result<Uuid, Error> {
+pub fn key(kind: Kind, id: &ID) -> std::result::Result<Uuid, Error> {
     id::key(kind, id).ok_or(Error::NotFound)
 }
 
@@ -202,7 +214,7 @@ enum PairDecision {
 
 /// What can be done.
 #[Object]
-impl Mutation {
+impl Governing {
     /// Gives a source system a new version of its mapping; a new name makes a new source.
     async fn set_mapping(&self, ctx: &Context<'_>, input: MappingInput) -> Result<Payload<Source>> {
         let (name, label) = (input.source.clone(), input.label.clone());

@@ -12,6 +12,7 @@ use super::connection::{at_most, cost};
 use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
 use super::id::{self, Kind};
+use super::node::{self, Node};
 use super::page::Page;
 use super::policy::Policy;
 use super::rights::ErasureCertificate;
@@ -43,6 +44,24 @@ impl Query {
         let Some(key) = id::customer(&id) else { return Ok(None) };
         let found = entity::customer::get(session(ctx), key).await?;
         Ok(found.map(|customer| Customer::at(&Page::of(vec![customer]), 0)))
+    }
+
+    /// Any thing by its id. Null when it is missing, another tenant's or beyond reach: one and the same answer.
+    async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
+        node::find(session(ctx), &id).await
+    }
+
+    /// Things by their ids, at most 100, in that order.
+    #[graphql(complexity = "100 + ids.len() * child_complexity")]
+    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
+        if ids.len() > 100 {
+            return Err(Error::Invalid("ids: at most 100".to_owned()).into());
+        }
+        let mut nodes = Vec::with_capacity(ids.len());
+        for id in &ids {
+            nodes.push(node::find(session(ctx), id).await?);
+        }
+        Ok(nodes)
     }
 
     /// Customers that meet a filter, in order. Personal fields are neither filtered nor ordered by.

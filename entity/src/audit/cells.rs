@@ -47,6 +47,9 @@ pub const SEALED: [(&str, &[&str]); 7] = [
     ("match_model", &["model"]),
 ];
 
+/// The place of `customer` in [`SEALED`].
+pub(crate) const CUSTOMER: u8 = 0;
+
 /// A row of one of the [`SEALED`] tables.
 type Place = (u8, Uuid);
 
@@ -162,6 +165,11 @@ pub(crate) async fn told(scope: &Scope) -> Result<Option<Vec<u8>>, Error> {
 /// All lists, in the order of their events.
 pub(super) const LISTS: &str = "SELECT e.sequence, c.cells FROM audit_cells AS c JOIN audit_event AS e ON e.tenant_id = c.tenant_id AND e.id = c.event_id \
     WHERE c.tenant_id = $1 ORDER BY e.sequence";
+
+/// The customers of a list.
+pub(super) fn customers(list: &[u8]) -> Vec<Uuid> {
+    list.chunks_exact(ENTRY).filter(|entry| entry[0] == CUSTOMER).filter_map(|entry| Uuid::from_slice(&entry[1..17]).ok()).collect()
+}
 
 /// How many rows a list has.
 pub(crate) const fn rows(list: &[u8]) -> usize {

@@ -5,6 +5,7 @@
 mod bundle;
 pub(crate) mod cells;
 mod checkpoint;
+pub mod feed;
 mod hints;
 mod index;
 mod note;
@@ -22,7 +23,7 @@ pub use index::index_wide;
 pub use note::{BadNote, Checkpoint, Signer, Verifier};
 pub use proof::{Consistency, Listed, Proof, State, consistency, proof, state};
 pub use prune::{Pruning, approve_pruning, ask_pruning, prunings, set_retention};
-pub use question::{Event, Filter, Level, Look, Page, access, events, seen_by};
+pub use question::{Event, Filter, Level, Look, Page, access, event, events, seen_by};
 pub(crate) use question::{spaced, writable};
 pub(crate) use table::{event, subject, wide};
 pub use verify::{Checked, Finding, fsck, verify};

@@ -263,6 +263,17 @@ pub async fn events(session: &Session, filter: &Filter, limit: u64, before: Opti
     Ok(Page { events: events_of(scope, rows).await?, next })
 }
 
+/// One event of the log.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not read the log.
+pub async fn event(session: &Session, id: Uuid) -> Result<Option<Event>, Error> {
+    session.permit(Verb::AuditRead)?;
+    let scope = session.scope();
+    let rows = scope.find::<event::Entity>().filter(event::Column::Id.eq(id)).all(scope.tx()).await?;
+    Ok(events_of(scope, rows).await?.pop())
+}
+
 /// Between which places the events of a time are.
 async fn bounds(scope: &Scope, filter: &Filter) -> Result<(u64, u64), Error> {
     let mut oldest = 0;

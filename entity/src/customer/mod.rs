@@ -2,9 +2,12 @@
 
 mod aggregate;
 mod questions;
+mod writing;
 
 pub use aggregate::{Counts, FLOOR, Group, counts};
 pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
+pub(crate) use writing::{derive, writable};
+pub use writing::{Written, create, hand_over, update};
 pub(crate) use questions::{heirs, numbers, with_merged};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -231,6 +234,15 @@ impl Customer {
     #[must_use]
     pub fn updated_at(&self) -> Open<DateTime<Utc>> {
         self.told(Field::UpdatedAt, |row| row.updated_at)
+    }
+    /// How often it was derived anew: whoever corrects it says which version they saw.
+    #[must_use]
+    pub fn version(&self) -> Open<i32> {
+        self.told(Field::UpdatedAt, |row| row.version)
+    }
+    /// The same, for comparing.
+    pub(crate) fn current(&self) -> i32 {
+        self.0.model.version
     }
     /// Why each value won, of the fields that the caller may see.
     #[must_use]

@@ -255,6 +255,55 @@ pub async fn begin(change: &Change, source: &Source, file: &File<'_>) -> Result<
     Ok(Begun { import: import(id), counts: Counts::default(), tally: Tally::default() })
 }
 
+/// A record that a person wrote, sealed and not stored yet.
+pub(crate) struct ByHand {
+    pub id: Uuid,
+    pub member: crate::link::Member,
+    pub record: crate::record::table::ActiveModel,
+}
+
+/// Makes a record of what a person wrote: an import of one row, from the desk.
+pub(crate) async fn by_hand(change: &Change, draft: crate::record::Draft) -> Result<ByHand, Error> {
+    crate::keys::indexed_alike(change.scope()).await?;
+    let source = source::desk(change).await?;
+    let import = Import {
+        tenant: change.scope().tenant(),
+        id: Uuid::now_v7(),
+        source,
+        keys: Arc::new(RwLock::new(change.keyring_arc())),
+        runner: String::new(),
+    };
+    let row = table::ActiveModel {
+        id: Set(import.id),
+        source_id: Set(import.source.id),
+        file_name: Set("by hand".to_owned()),
+        file_digest: Set(Vec::new()),
+        mapping_version: Set(import.source.mapping_version),
+        state: Set("done".to_owned()),
+        rows_read: Set(1),
+        created: Set(1),
+        updated: Set(0),
+        unchanged: Set(0),
+        duplicate: Set(0),
+        rejected: Set(0),
+        warnings: Set(0),
+        started_at: Set(change.now()),
+        finished_at: Set(Some(change.now())),
+        actor: Set(change.principal().subject().to_owned()),
+        header: Set(None),
+        report: Set(None),
+        scored: Set(0),
+        runner: Set(None),
+        alive_at: Set(None),
+        wanted: Set(None),
+        ..Default::default()
+    };
+    change.scope().insert(vec![row]).await?;
+    change.note("import", import.id.to_string());
+    let mut row = import.row(draft, Uuid::now_v7())?;
+    Ok(ByHand { id: row.id, member: row.member(&import.source, None, None), record: row.record })
+}
+
 fn alive(row: &table::Model, now: DateTime<Utc>) -> bool {
     row.state == "running" && row.alive_at.is_some_and(|at| now - at < SILENCE)
 }

@@ -160,6 +160,11 @@ pub(crate) async fn of_subject(scope: &Scope, subject: &str) -> Result<Option<Uu
     Ok(row.map(|row| row.id))
 }
 
+/// The user of this subject, who may be disabled.
+pub(crate) async fn anybody(scope: &Scope, subject: &str) -> Result<Option<Uuid>, Error> {
+    Ok(scope.find::<user::Entity>().filter(user::Column::Subject.eq(subject)).one(scope.tx()).await?.map(|row| row.id))
+}
+
 /// Whether a user of this subject exists.
 ///
 /// # Errors

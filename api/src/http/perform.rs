@@ -1,0 +1,189 @@
+//! One operation, whatever it came by: judged before anything runs, executed in the bracket, and what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use async_graphql::{Request, Response, Variables};
+use entity::{Change, Operation, Principal, Session, Unaccounted};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use crate::graphql::mutation::Refused;
+use crate::{error, limits};
+
+/// What is asked.
+pub struct Asked {
+    pub query: String,
+    pub operation_name: Option<String>,
+    pub variables: Map<String, Value>,
+    /// The id of the request.
+    pub request: String,
+}
+
+/// What came of it.
+pub enum Done {
+    /// Nothing was executed, and nobody looked at the schema.
+    Refused(StatusCode, error::Code, String),
+    /// It does not fit the schema.
+    Unexecuted(StatusCode, Vec<async_graphql::ServerError>),
+    /// It was executed.
+    Answered { response: Response, disclosure: Vec<Value> },
+}
+
+impl Serialize for Done {
+    /// The members of a response, in the order of the specification.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Refused(_, code, message) => map.serialize_entry("errors", &json!([{ "message": message, "extensions": { "code": code } }]))?,
+            Self::Unexecuted(_, errors) => map.serialize_entry("errors", errors)?,
+            Self::Answered { response, disclosure } => {
+                map.serialize_entry("data", &response.data)?;
+                if !response.errors.is_empty() {
+                    map.serialize_entry("errors", &response.errors)?;
+                }
+                map.serialize_entry("extensions", &json!({ "disclosure": disclosure }))?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// A document that may run.
+pub struct Ready {
+    pub document: ExecutableDocument,
+    pub kind: OperationType,
+    /// What the log calls the operation.
+    pub name: String,
+}
+
+impl Asked {
+    /// Whether the operation that is asked for is a mutation.
+    pub fn writes(&self) -> bool {
+        async_graphql::parser::parse_query(&self.query).is_ok_and(|document| kind(self.operation_name.as_ref(), &document) == OperationType::Mutation)
+    }
+
+    /// Checks the document against the limits.
+    ///
+    /// # Errors
+    /// What is to be answered.
+    pub fn ready(&self, shared: &Shared) -> Result<Ready, Done> {
+        let too_much = |message: String| Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, "QUERY_TOO_COMPLEX", message);
+        limits::scan(&self.query, &shared.limits).map_err(too_much)?;
+        let document = async_graphql::parser::parse_query(&self.query).map_err(|problem| {
+            let place = problem.positions().next().map(|at| format!(" at line {}, column {}", at.line, at.column)).unwrap_or_default();
+            Done::Refused(StatusCode::BAD_REQUEST, "GRAPHQL_PARSE_FAILED", format!("the document is not GraphQL{place}"))
+        })?;
+        limits::check(&document, &shared.limits).map_err(too_much)?;
+        let (kind, name) = (kind(self.operation_name.as_ref(), &document), operation_name(self.operation_name.as_ref(), &document));
+        Ok(Ready { document, kind, name })
+    }
+
+    /// As the log will tell it.
+    pub fn operation(&self, shared: &Shared, kind: &'static str, name: &str) -> Operation {
+        Operation::new(kind, name)
+            .of_document(&self.query, Value::Object(self.variables.clone()).to_string().into_bytes())
+            .in_request(&self.request)
+            .within(Duration::from_secs(shared.limits.seconds))
+    }
+
+    /// For the executor.
+    pub fn request(&self, document: ExecutableDocument) -> Request {
+        let mut request = Request::new("").variables(Variables::from_json(Value::Object(self.variables.clone())));
+        request.operation_name.clone_from(&self.operation_name);
+        request.set_parsed_query(document);
+        request
+    }
+
+    /// What leaves of a response.
+    pub fn answered(&self, shared: &Shared, mut response: Response, disclosure: Vec<Value>) -> Done {
+        let mut names = limits::scan(&self.query, &shared.limits).unwrap_or_default();
+        names.extend(shared.names.iter().map(String::as_str));
+        error::finish(&mut response, &names, &self.request);
+        let unexecuted = !response.errors.is_empty() && response.data == async_graphql::Value::Null && response.errors.iter().all(|error| error.path.is_empty());
+        if unexecuted { Done::Unexecuted(StatusCode::UNPROCESSABLE_ENTITY, response.errors) } else { Done::Answered { response, disclosure } }
+    }
+
+    /// What is answered when the bracket did not close.
+    pub fn withheld(&self, unaccounted: &Unaccounted) -> Done {
+        let unavailable = |message: &str| Done::Refused(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message.to_owned());
+        if matches!(unaccounted, Unaccounted::TooLong) {
+            return unavailable("the query took too long; ask for less at once");
+        }
+        tracing::error!(request = %self.request, error = %unaccounted, "an answer was withheld");
+        unavailable("the answer cannot be given, because the access cannot be recorded; try again")
+    }
+}
+
+/// Runs a query or a mutation.
+pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) -> Done {
+    let Ready { document, kind, name } = match asked.ready(shared) {
+        Ok(ready) => ready,
+        Err(refusal) => return refusal,
+    };
+    let request = asked.request(document);
+    let done = match kind {
+        OperationType::Subscription => {
+            let said = "subscriptions are streams: use /graphql/stream or /graphql/ws";
+            return Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", said.to_owned());
+        }
+        // One transaction for all of it: when anything fails, nothing is kept.
+        OperationType::Mutation => {
+            Change::lend(&shared.house, principal, asked.operation(shared, "mutation", &name), async |change| {
+                let refused = Arc::new(Refused::default());
+                let request = request.data(change.session()).data(Arc::clone(&change)).data(Arc::clone(&refused));
+                let response = shared.schema.execute(request).await;
+                let kept = response.errors.is_empty() && !refused.any();
+                let disclosure = disclosure(&change);
+                ((response, disclosure), kept)
+            })
+            .await
+        }
+        OperationType::Query => {
+            Session::run(&shared.house, principal, asked.operation(shared, "query", &name), async |session| {
+                let response = shared.schema.execute(request.data(Arc::clone(&session))).await;
+                if !response.errors.is_empty() {
+                    session.fail();
+                }
+                let disclosure = disclosure(&session);
+                (response, disclosure)
+            })
+            .await
+        }
+    };
+    match done {
+        Err(unaccounted) => asked.withheld(&unaccounted),
+        Ok((response, disclosure)) => asked.answered(shared, response, disclosure),
+    }
+}
+
+/// How many values of each field were seen, and how.
+pub fn disclosure(session: &Session) -> Vec<Value> {
+    let seen = session.disclosure().into_iter();
+    seen.map(|(field, [clear, masked, withheld])| json!({ "field": field, "clear": clear, "masked": masked, "withheld": withheld })).collect()
+}
+
+/// What kind of operation is asked for.
+fn kind(asked: Option<&String>, document: &ExecutableDocument) -> OperationType {
+    let mut named = document.operations.iter().filter(|(name, _)| asked.is_none_or(|asked| name.is_some_and(|name| name.as_str() == asked)));
+    named.next().map_or(OperationType::Query, |(_, operation)| operation.node.ty)
+}
+
+/// What the log calls the operation.
+fn operation_name(asked: Option<&String>, document: &async_graphql::parser::types::ExecutableDocument) -> String {
+    use async_graphql::parser::types::DocumentOperations::{Multiple, Single};
+    let known = match &document.operations {
+        Multiple(named) => asked
+            .filter(|name| named.contains_key(name.as_str()))
+            .cloned()
+            .or_else(|| if named.len() == 1 { named.keys().next().map(ToString::to_string) } else { None }),
+        Single(_) => None,
+    };
+    // A name that the client chose goes into the log: one that looks like a number or is long does not.
+    let plain = |name: &String| name.len() <= 60 && name.bytes().filter(u8::is_ascii_digit).count() <= 4;
+    known.filter(plain).unwrap_or_else(|| "anonymous".to_owned())
+}
