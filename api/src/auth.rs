@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::clock;
 use crate::error::Stop;
+use crate::jwks::Keys;
 
 /// Why a caller is not let in. Says no more than that.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum NotAdmitted {
     Unavailable,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Claims {
     iss: String,
     aud: String,
@@ -36,12 +37,25 @@ struct Claims {
     purpose: Option<String>,
 }
 
-/// The built-in issuer: signs tokens with Ed25519 and accepts its own. Algorithm, issuer and audience are pinned.
+/// What counts of a token that is accepted.
+#[derive(Deserialize)]
+struct Accepted {
+    sub: String,
+    tenant: Uuid,
+    #[serde(default)]
+    jti: String,
+    #[serde(default)]
+    purpose: Option<String>,
+}
+
+/// The built-in issuer: signs tokens with Ed25519 and accepts its own, and those of an identity provider whose key set is
+/// configured. Algorithm, issuer and audience are pinned.
 pub struct Issuer {
     sign: EncodingKey,
     verify: DecodingKey,
     name: String,
     audience: String,
+    provider: Option<Keys>,
 }
 
 impl Issuer {
@@ -57,7 +71,14 @@ impl Issuer {
             verify: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
             name: issuer.to_owned(),
             audience: audience.to_owned(),
+            provider: None,
         })
+    }
+
+    /// Accepts the tokens of an identity provider too.
+    #[must_use]
+    pub fn beside(self, provider: Option<Keys>) -> Self {
+        Self { provider, ..self }
     }
 
     /// A token for a person of a tenant.
@@ -79,13 +100,26 @@ impl Issuer {
         jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.sign).map_err(|_| Stop::new("the token cannot be signed"))
     }
 
-    fn verify(&self, token: &str) -> Option<Claims> {
-        let mut validation = Validation::new(Algorithm::EdDSA);
+    fn verify(&self, token: &str) -> Option<Accepted> {
+        self.verify_with(token, Algorithm::EdDSA, &self.verify)
+    }
+
+    fn verify_with(&self, token: &str, algorithm: Algorithm, key: &DecodingKey) -> Option<Accepted> {
+        let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.name]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = 30;
-        jsonwebtoken::decode::<Claims>(token, &self.verify, &validation).ok().map(|data| data.claims)
+        jsonwebtoken::decode::<Accepted>(token, key, &validation).ok().map(|data| data.claims)
+    }
+
+    async fn accept(&self, token: &str) -> Option<Accepted> {
+        if let Some(accepted) = self.verify(token) {
+            return Some(accepted);
+        }
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let keys = self.provider.as_ref()?.for_token(header.kid.as_deref()).await;
+        keys.iter().find_map(|key| self.verify_with(token, key.algorithm, &key.verifies))
     }
 }
 
@@ -99,7 +133,7 @@ pub async fn admit(house: &House, issuer: &Issuer, authorization: Option<&str>, 
         let (tenant, hash) = token::read(&presented).ok_or(NotAdmitted::Unauthenticated)?;
         (tenant, Caller::Machine { hash }, purpose)
     } else {
-        let claims = issuer.verify(&presented).ok_or(NotAdmitted::Unauthenticated)?;
+        let claims = issuer.accept(&presented).await.ok_or(NotAdmitted::Unauthenticated)?;
         (TenantId(claims.tenant), Caller::Person { subject: claims.sub, token: claims.jti }, purpose.or(claims.purpose))
     };
     house.admit(tenant, caller, address, purpose).await.map_err(|error| match error {

@@ -27,6 +27,12 @@ pub struct Config {
     pub profile: Profile,
     /// Who issues the tokens that are accepted.
     pub issuer: String,
+    /// A file with the key set (JWKS) of an identity provider whose tokens are accepted too, under the same issuer and audience.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<PathBuf>,
+    /// Or the address of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
     /// Whom tokens are for.
     pub audience: String,
     /// A file to which every signed checkpoint of the audit log is added: kept elsewhere, it shows a log that was replaced.
@@ -113,6 +119,8 @@ impl Default for Config {
             profile: Profile::Production,
             issuer: "panorama".to_owned(),
             audience: "panorama".to_owned(),
+            jwks_file: None,
+            jwks_url: None,
             log: "info".to_owned(),
             limits: Limits::default(),
         }

@@ -12,6 +12,7 @@ use crate::auth::Issuer;
 use crate::clock;
 use crate::config::{Config, Profile};
 use crate::error::Stop;
+use crate::jwks::Keys;
 
 /// Opens what `config` names: keys, database, house.
 ///
@@ -205,7 +206,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, Stop> {
         Kek::create(&path, false)?;
     }
     match Kek::read(&path)? {
-        Kek::File { key, .. } => Issuer::of(&key, &config.issuer, &config.audience),
+        Kek::File { key, .. } => Ok(Issuer::of(&key, &config.issuer, &config.audience)?.beside(Keys::of(config)?)),
         Kek::Command(_) => Err(Stop::new("the issuer's key is a file")),
     }
 }

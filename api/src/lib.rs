@@ -12,6 +12,7 @@ pub mod graphql;
 pub mod home;
 pub mod http;
 pub mod intake;
+mod jwks;
 pub mod keeper;
 pub mod limits;
 mod person;

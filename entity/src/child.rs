@@ -88,7 +88,9 @@ where
     let mut of = Reaching::by_customer(customers, rows, |row| heirs.get(&E::customer(row)?).copied());
     // Each of those that went up in a customer has brought its newest.
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    of.values_mut().for_each(|rows| rows.truncate(most));
+    for rows in of.values_mut() {
+        rows.truncate(most);
+    }
     Ok(of)
 }
 

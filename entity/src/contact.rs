@@ -134,7 +134,7 @@ pub struct NewContact<'n> {
 /// [`Error::Denied`] to whom may not write contacts of this customer; [`Error::NotFound`]; [`Error::Faults`].
 pub async fn add(change: &Change, id: Uuid, new: &NewContact<'_>) -> Result<Customer, Error> {
     let fields = [Field::ContactAt, Field::ContactChannel].into_iter();
-    let fields = fields.chain(new.summary.map(|_| Field::ContactSummary)).chain(new.result.map(|_| Field::ContactResult));
+    let fields = fields.chain(new.summary.map(|_| Field::Summary)).chain(new.result.map(|_| Field::ContactResult));
     let customer = writable(change, id, fields).await?;
     let mut faults = Vec::new();
     if new.channel.is_empty() || new.channel.chars().count() > 40 {

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::{Change, Error, Session, erasure, keys, tenant};
 
 /// Every table of tenants' rows, those that refer before those that they refer to.
-pub const TABLES: [&str; 53] = [
+pub const TABLES: [&str; 54] = [
     "audit_cells",
+    "registered_document",
     "audit_installation",
     "audit_subject",
     "audit_wide",

@@ -14,6 +14,7 @@ pub mod contact;
 mod copy;
 pub mod customer;
 pub mod departure;
+pub mod document;
 pub mod erasure;
 pub mod error;
 pub mod fate;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
-use policy::matrix::Act;
 use policy::{Channel, Field, Pii, Status, ValueTier, clean};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -12,7 +11,7 @@ use sea_orm::sea_query::ExprTrait;
 
 use crate::bulk::Existing;
 use crate::customer::{self, Customer};
-use crate::link::{self, Touched, Why};
+
 use crate::store::Tenanted;
 use crate::vault::{Keyring, RecordKey, Sealed, Wrapped};
 use crate::{Change, Error, Scope};
@@ -147,7 +146,7 @@ pub(crate) async fn read(change: &Change, into: &mut Pins, field: Field, value: 
         Field::Industry => found(&mut into.industry, clean::industry::code(value, &reference).value.map(str::to_owned)),
         Field::Channel => found(&mut into.channel, clean::word::channel(value, &reference).value.map(|channel: Channel| channel.code())),
         Field::Status => found(&mut into.status, clean::word::status(value, &reference).value.map(|status: Status| status.code())),
-        Field::ValueTier => found(&mut into.value_tier, value.parse().ok().and_then(ValueTier::of_code).map(|tier| tier.code())),
+        Field::ValueTier => found(&mut into.value_tier, value.parse().ok().and_then(ValueTier::of_code).map(ValueTier::code)),
         Field::FirstFollowUp => found(&mut into.first_follow_up, clean::date::date(value).value),
         Field::Owner => found(&mut into.owner, crate::people::of_subject(change.scope(), value).await?),
         _ => return Err(Error::Invalid(format!("{}: cannot be written by hand", field.entry().key))),

@@ -68,8 +68,13 @@ pub async fn add(change: &Change, id: Uuid, other: Uuid, kind: &str) -> Result<C
     let (customer, other) = both(change, id, other, kind).await?;
     let scope = change.scope();
     if scope.find::<table::Entity>().filter(this(&customer, &other, kind)).one(scope.tx()).await?.is_none() {
-        let row =
-            table::ActiveModel { id: Set(Uuid::now_v7()), customer_id: Set(customer.id()), other_id: Set(other.id()), kind: Set(kind.to_owned()), ..Default::default() };
+        let row = table::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            customer_id: Set(customer.id()),
+            other_id: Set(other.id()),
+            kind: Set(kind.to_owned()),
+            ..Default::default()
+        };
         scope.insert(vec![row]).await?;
     }
     Ok(customer)

@@ -61,6 +61,7 @@ impl Thresholds {
 
 const SURVIVORSHIP: &str = "survivorship";
 const THRESHOLDS: &str = "thresholds";
+const DOCUMENTS: &str = "documents_required";
 
 async fn read<T: serde::de::DeserializeOwned + Default>(scope: &Scope, name: &str) -> Result<T, Error> {
     let row = scope.find::<Entity>().filter(Column::Name.eq(name)).one(scope.tx()).await?;
@@ -69,7 +70,6 @@ async fn read<T: serde::de::DeserializeOwned + Default>(scope: &Scope, name: &st
 }
 
 async fn write(change: &Change, name: &str, value: Json) -> Result<(), Error> {
-    change.permit(Verb::SourceManage)?;
     change.note("setting", name);
     change.note("value", value.clone());
     let row = table::ActiveModel {
@@ -88,6 +88,16 @@ pub(crate) async fn survivorship(scope: &Scope) -> Result<Survivorship, Error> {
 
 pub(crate) async fn thresholds_of(scope: &Scope) -> Result<Thresholds, Error> {
     read(scope, THRESHOLDS).await
+}
+
+/// Whether callers may ask registered documents only.
+pub(crate) async fn documents_required(scope: &Scope) -> Result<bool, Error> {
+    read(scope, DOCUMENTS).await
+}
+
+/// Whoever calls has asked whether the caller may.
+pub(crate) async fn require_documents(change: &Change, required: bool) -> Result<(), Error> {
+    write(change, DOCUMENTS, json!(required)).await
 }
 
 /// The tenant's thresholds.
@@ -115,6 +125,7 @@ pub async fn set_thresholds(change: &Change, thresholds: Thresholds) -> Result<(
     if !(review > 0.0 && review <= link && link <= 1.0) {
         return Err(Error::Invalid("thresholds: 0 < review ≤ link ≤ 1; a link of 1 links nothing by probability".to_owned()));
     }
+    change.permit(Verb::SourceManage)?;
     write(change, THRESHOLDS, json!(thresholds)).await
 }
 
@@ -123,6 +134,7 @@ pub async fn set_thresholds(change: &Change, thresholds: Thresholds) -> Result<(
 /// # Errors
 /// [`Error::Denied`]; [`Error::Invalid`] lists the fields that have a rule.
 pub async fn set_survivorship(change: &Change, field: &str, rule: Survives) -> Result<(), Error> {
+    change.permit(Verb::SourceManage)?;
     let rules = survivorship(change.scope()).await?.with(field, rule).map_err(Error::Invalid)?;
     write(change, SURVIVORSHIP, json!(rules)).await
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use policy::Verb;
-use policy::mapping::{self, Mapping};
+use policy::mapping::{self, Mapping, Tells};
 use sea_orm::ActiveValue::Set;
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
@@ -151,7 +151,7 @@ pub(crate) async fn desk(change: &Change) -> Result<Source, Error> {
     if let Some(source) = sources.iter().find(|source| source.name == NAME) {
         return Ok(source.clone());
     }
-    let mapping = serde_json::to_value(Mapping::default()).map_err(|error| Error::Invalid(error.to_string()))?;
+    let mapping = serde_json::to_value(Mapping { tells: Tells::Membership, columns: Vec::new() }).map_err(|error| Error::Invalid(error.to_string()))?;
     let id = Uuid::now_v7();
     let row = table::ActiveModel {
         id: Set(id),

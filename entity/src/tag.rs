@@ -6,6 +6,7 @@ use policy::Field;
 use policy::mapping::Target;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QuerySelect, QueryTrait};
 
 use crate::customer::{Customer, writable};

@@ -138,7 +138,7 @@ pub struct NewTicket<'n> {
 /// [`Error::Denied`] to whom may not write tickets of this customer; [`Error::NotFound`]; [`Error::Faults`].
 pub async fn open(change: &Change, id: Uuid, new: &NewTicket<'_>) -> Result<Customer, Error> {
     let fields = [Field::TicketNumber, Field::TicketStatus].into_iter();
-    let fields = fields.chain(new.kind.map(|_| Field::TicketType)).chain(new.body.map(|_| Field::TicketBody));
+    let fields = fields.chain(new.kind.map(|_| Field::TicketType)).chain(new.body.map(|_| Field::Body));
     let customer = writable(change, id, fields).await?;
     let mut faults = Vec::new();
     for (name, value) in [("number", new.number), ("type", new.kind)] {

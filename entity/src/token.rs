@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Duration, Utc};
 use policy::Verb;
 use sea_orm::ActiveValue::Set;
+use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
 use serde_json::json;
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::people::{self, Holder, words};
 use crate::store::Tenanted;
 use crate::vault::{Unreadable, hex};
-use crate::{Change, Error, Principal, Scope, purpose};
+use crate::{Change, Error, Principal, Scope, Session, purpose};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -103,6 +104,49 @@ pub async fn revoke(change: &Change, name: &str) -> Result<u64, Error> {
         people::changed(change, &Holder::Token(name.to_owned()), &[]).await?;
     }
     Ok(revoked)
+}
+
+/// A token as its administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What it is called.
+    pub name: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// When it was issued.
+    pub created_at: DateTime<Utc>,
+    /// Until when it stands.
+    pub expires_at: DateTime<Utc>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// When the log saw its name last.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// The tokens of the tenant, newest first.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not manage the tenant.
+pub async fn all(session: &Session) -> Result<Vec<Token>, Error> {
+    session.permit(Verb::TenantManage)?;
+    let scope = session.scope();
+    let mut tokens = Vec::new();
+    for row in scope.find::<table::Entity>().order_by_desc(table::Column::CreatedAt).all(scope.tx()).await? {
+        let last = "SELECT at FROM audit_event WHERE tenant_id = $1 AND actor = $2 ORDER BY sequence DESC LIMIT 1";
+        let seen = scope.rows(last, [format!("token:{}", row.name).into()]).await?;
+        tokens.push(Token {
+            roles: words(&row.roles),
+            name: row.name,
+            purpose: row.purpose,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+            last_used_at: seen.first().map(|row| row.try_get("", "at")).transpose()?,
+        });
+    }
+    Ok(tokens)
 }
 
 /// The roles of the token of a name that is not revoked.

@@ -15,6 +15,7 @@ mod m20261122_000009_undo;
 mod m20261122_000010_linking;
 mod m20261122_000011_log;
 mod m20261122_000012_cells;
+mod m20261122_000013_documents;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -104,6 +105,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000010_linking::Migration),
             Box::new(m20261122_000011_log::Migration),
             Box::new(m20261122_000012_cells::Migration),
+            Box::new(m20261122_000013_documents::Migration),
         ]
     }
 }

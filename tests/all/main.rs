@@ -1,8 +1,11 @@
 //! Every integration test, in one program.
 
+mod access;
 mod audit;
 mod cells;
+mod clients;
 mod crossing;
+mod desk;
 mod durable;
 mod generated;
 mod governance;
@@ -11,6 +14,7 @@ mod hints;
 mod intake;
 mod keys;
 mod linking;
+mod live;
 mod over_http;
 mod personas;
 mod proof;

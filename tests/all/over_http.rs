@@ -76,6 +76,7 @@ async fn requests_of_the_wrong_form_are_refused() {
         (422, vec![auth, JSON], json!([{ "query": "{ me { subject } }" }]).to_string()),
         (422, vec![auth, JSON], json!({ "query": "{ me { subject } }", "variables": [1] }).to_string()),
         (422, vec![auth, JSON], json!({ "query": "{ nothing }" }).to_string()),
+        (422, vec![auth, JSON], json!({ "query": "{ me { subject } }", "extensions": 1 }).to_string()),
         (422, vec![auth, JSON], json!({ "query": "query A { me { subject } } query B { me { subject } }", "operationName": "C" }).to_string()),
         (422, vec![auth, JSON], json!({ "query": "mutation { x }" }).to_string()),
         (413, vec![auth, JSON], json!({ "query": "#".repeat(300_000) }).to_string()),
@@ -94,8 +95,8 @@ async fn requests_of_the_wrong_form_are_refused() {
             "{answer}"
         );
     }
-    let get = reqwest::Client::new().get(format!("{}/graphql?query=%7Bme%7D", home.url)).send().await.unwrap();
-    assert_eq!((get.status().as_u16(), get.headers()["allow"].to_str().unwrap()), (405, "POST"));
+    let put = reqwest::Client::new().put(format!("{}/graphql", home.url)).send().await.unwrap();
+    assert_eq!((put.status().as_u16(), put.headers()["allow"].to_str().unwrap()), (405, "GET, POST"));
     // Standard introspection works within the limits.
     let introspection = "{ __schema { types { kind name fields(includeDeprecated: true) { name args { name type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } } type { kind name ofType { kind name } } } } } }";
     home.tenant("acme").persona("support").query(introspection).await.data();
@@ -146,4 +147,46 @@ async fn any_bytes_get_an_answer_of_the_right_shape() {
     }
     let (status, _): (u16, Value) = home.post(&[JSON, ("authorization", &authorization)], json!({ "query": "{ me { subject } }" }).to_string()).await;
     assert_eq!(status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_come_by_address_too_and_only_with_a_header_that_browsers_ask_about() {
+    let home = Home::of(Engine::Sqlite).await;
+    let token = home.tenant("acme").persona("support").token().await;
+    let get = async |query: &[(&str, &str)], preflight: bool| {
+        let mut request = reqwest::Client::new().get(reqwest::Url::parse_with_params(&format!("{}/graphql", home.url), query).unwrap()).bearer_auth(&token);
+        if preflight {
+            request = request.header("graphql-require-preflight", "1");
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let (status, answer) = get(&[("query", "query A { me { subject } }"), ("operationName", "A"), ("variables", "{}")], true).await;
+    assert_eq!((status, &answer["data"]["me"]["subject"]), (200, &json!("support")), "{answer}");
+    assert_eq!(get(&[("query", "{ me { subject } }")], false).await.0, 400);
+    assert_eq!(get(&[("query", "mutation { addWords(words: []) { result } }")], true).await.0, 405);
+    assert_eq!(get(&[("query", "{ me { subject } }"), ("variables", "[1]")], true).await.0, 422);
+    assert_eq!(get(&[("query", "{ me { subject } }"), ("extensions", "no")], true).await.0, 422);
+    assert_eq!(get(&[("q", "{ me { subject } }")], true).await.0, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_has_the_headers_that_belong_to_it() {
+    let home = Home::of(Engine::Sqlite).await;
+    let token = home.tenant("acme").persona("support").token().await;
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let ask = async |body: &'static str| {
+        let request = reqwest::Client::new().post(format!("{}/graphql", home.url)).bearer_auth(&token).header("content-type", "application/json");
+        request.header("traceparent", format!("00-{id}-00f067aa0ba902b7-01")).header("accept-encoding", "gzip").body(body).send().await.unwrap()
+    };
+    for body in ["{\"query\": \"{ customers(first: 100) { nodes { name phone email address } } }\"}", "nonsense", "{\"query\": \"{ nothing }\"}"] {
+        let answer = ask(body).await;
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        assert!(header("traceparent").starts_with(&format!("00-{id}-")) && !header("traceparent").contains("00f067aa0ba902b7"), "the trace goes on");
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert!(header("vary").contains("Authorization") && header("x-request-id").len() == 36);
+        assert!(header("ratelimit").starts_with("\"default\";r=") && header("ratelimit-policy").starts_with("\"default\";q="), "{:?}", answer.headers());
+    }
+    assert_eq!(ask("{\"query\": \"{ customers(first: 100) { nodes { name phone email address } } }\"}").await.headers()["content-encoding"], "gzip");
 }

@@ -45,7 +45,7 @@ impl Customer {
 #[Object]
 impl Customer {
     /// Opaque; stays the same when customers are merged.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         id::of_customer(self.row().id())
     }
     /// 客户编号: the human number.

@@ -20,7 +20,7 @@ pub struct Order(pub order::Order);
 #[Object]
 impl Order {
     /// Opaque.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         id::of(Kind::Order, self.0.id())
     }
     /// 订单编号.
@@ -57,7 +57,7 @@ pub struct Contact {
 #[Object]
 impl Contact {
     /// Opaque.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         id::of(Kind::Contact, self.row.id())
     }
     /// 沟通时间.
@@ -90,7 +90,7 @@ pub struct Ticket(pub ticket::Ticket);
 #[Object]
 impl Ticket {
     /// Opaque.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         id::of(Kind::Ticket, self.0.id())
     }
     /// 工单号.

@@ -1,6 +1,7 @@
 //! The GraphQL schema. Resolvers are one line each: they name a field of a row, and the session decides, records, opens
 //! and masks.
 
+mod access;
 mod audit;
 mod connection;
 mod customer;

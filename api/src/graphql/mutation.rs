@@ -13,6 +13,7 @@ use policy::mapping::Mapping as Meaning;
 use policy::survivorship::Survives;
 use uuid::Uuid;
 
+use super::access::{Access, RegisteredDocument};
 use super::audit::AuditPruning;
 use super::customer::Customer;
 use super::id::{self, Kind};
@@ -23,7 +24,7 @@ use super::writes::Writes;
 
 /// What can be done.
 #[derive(Default, MergedObject)]
-pub struct Mutation(Governing, Writes);
+pub struct Mutation(Governing, Writes, Access);
 
 /// What stewards, administrators, officers and auditors do.
 #[derive(Default)]
@@ -54,6 +55,8 @@ impl Refused {
 #[graphql(concrete(name = "PruningPayload", params(AuditPruning)))]
 #[graphql(concrete(name = "DonePayload", params(bool)))]
 #[graphql(concrete(name = "CountPayload", params(i32)))]
+#[graphql(concrete(name = "TokenPayload", params(String)))]
+#[graphql(concrete(name = "DocumentsPayload", params("Vec<RegisteredDocument>")))]
 pub struct Payload<T: OutputType> {
     /// What there is now; null when something was wrong.
     result: Option<T>,
@@ -83,7 +86,10 @@ struct RolesPayload {
     user_errors: Vec<UserError>,
 }
 
-/// What was wrong becomes a user error; what the caller may not do, and what broke, is an error of the request.
+/// What was wrong becomes a user error.
+///
+/// # Errors
+/// What the caller may not do, and what broke.
 pub fn payload<T: OutputType>(ctx: &Context<'_>, done: std::result::Result<T, Error>) -> Result<Payload<T>> {
     let (messages, code) = match done {
         Ok(result) => return Ok(Payload { result: Some(result), user_errors: vec![] }),
@@ -101,10 +107,16 @@ pub fn payload<T: OutputType>(ctx: &Context<'_>, done: std::result::Result<T, Er
     Ok(Payload { result: None, user_errors: messages.into_iter().map(user_error).collect() })
 }
 
+/// The change of this request.
+#[must_use]
 pub fn change<'c>(ctx: &Context<'c>) -> &'c Arc<Change> {
     ctx.data_unchecked::<Arc<Change>>()
 }
 
+/// The key in an id of this kind.
+///
+/// # Errors
+/// Anything else is answered like a missing thing.
 pub fn key(kind: Kind, id: &ID) -> std::result::Result<Uuid, Error> {
     id::key(kind, id).ok_or(Error::NotFound)
 }

@@ -5,8 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use entity::customer::{By, Cut, Filter, Order};
-use entity::{Error, import, merge, pair, quality, signoff, source};
+use entity::{Error, document, import, merge, pair, quality, signoff, source, token};
 
+use super::access::{RegisteredDocument, ServiceToken};
 use super::audit::Audit;
 use super::connection::{at_most, cost};
 use super::customer::Customer;
@@ -134,6 +135,16 @@ impl Query {
         let customer = entity::customer::get(session(ctx), key).await?.ok_or(Error::NotFound)?;
         let copy = crate::person::copy(session(ctx), &customer).await?;
         Ok(PersonCopy { csv: crate::person::csv(&copy)?, json: copy.to_string() })
+    }
+
+    /// The service tokens of the tenant, newest first. For those who manage it.
+    async fn tokens(&self, ctx: &Context<'_>) -> Result<Vec<ServiceToken>> {
+        Ok(token::all(session(ctx)).await?.into_iter().map(ServiceToken::of).collect())
+    }
+
+    /// The documents that clients may ask by `documentId`, by name. For those who manage the tenant.
+    async fn registered_documents(&self, ctx: &Context<'_>) -> Result<Vec<RegisteredDocument>> {
+        Ok(document::all(session(ctx)).await?.into_iter().map(RegisteredDocument::of).collect())
     }
 
     /// Certificates of erasures, newest first; of one customer number, if it is given.

@@ -65,7 +65,7 @@ fn occasion(ctx: &Context<'_>, interest: Interest) -> Option<Occasion> {
 }
 
 /// What can be followed.
-#[Subscription]
+#[Subscription(name = "Subscription")]
 impl Following {
     /// A customer as it is now, whenever it was written; of every customer that the caller may see, if no id is given.
     async fn customer_changed(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<impl Stream<Item = Customer> + use<>> {

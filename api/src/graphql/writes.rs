@@ -130,7 +130,11 @@ impl RelationKind {
 }
 
 /// Does something to a customer and hands it over.
-async fn with(ctx: &Context<'_>, id: &ID, work: impl AsyncFnOnce(&Change, uuid::Uuid) -> std::result::Result<customer::Customer, Error>) -> Result<Payload<Customer>> {
+async fn with(
+    ctx: &Context<'_>,
+    id: &ID,
+    work: impl AsyncFnOnce(&Change, uuid::Uuid) -> std::result::Result<customer::Customer, Error>,
+) -> Result<Payload<Customer>> {
     let done = async { work(change(ctx), key(Kind::Customer, id)?).await };
     payload(ctx, done.await.map(alone))
 }
@@ -176,11 +180,12 @@ impl Writes {
 
     /// Writes down an order of a customer.
     async fn add_order(&self, ctx: &Context<'_>, customer: ID, input: OrderInput) -> Result<Payload<Customer>> {
-        let amount_fen = match input.amount.as_deref().map(|text| amount::fen(text).value.ok_or_else(|| Error::Invalid("amount: a decimal such as 199.00".to_owned()))) {
-            Some(Err(error)) => return payload(ctx, Err(error)),
-            Some(Ok(fen)) => Some(fen),
-            None => None,
-        };
+        let amount_fen =
+            match input.amount.as_deref().map(|text| amount::fen(text).value.ok_or_else(|| Error::Invalid("amount: a decimal such as 199.00".to_owned()))) {
+                Some(Err(error)) => return payload(ctx, Err(error)),
+                Some(Ok(fen)) => Some(fen),
+                None => None,
+            };
         let new = NewOrder { number: &input.number, amount_fen, ordered_at: input.ordered_at, status: input.status.as_deref(), items: input.items.as_deref() };
         with(ctx, &customer, async |change, id| order::place(change, id, &new).await).await
     }

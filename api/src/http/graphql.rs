@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
-use entity::Principal;
+use entity::{Principal, TenantId, document};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::perform::{Asked, Done, perform};
-use super::{Place, Shared, admit};
+use super::{Shared, admit};
 use crate::auth::NotAdmitted;
 use crate::error;
 
@@ -22,7 +22,10 @@ const JSON: &str = "application/json";
 /// The members of a request; others are passed over.
 #[derive(Deserialize)]
 pub struct Body {
-    query: String,
+    #[serde(default)]
+    query: Option<String>,
+    #[serde(default, rename = "documentId")]
+    document_id: Option<String>,
     #[serde(default, rename = "operationName")]
     operation_name: Option<String>,
     #[serde(default)]
@@ -31,10 +34,34 @@ pub struct Body {
     _extensions: Option<serde_json::Map<String, Value>>,
 }
 
+/// What a request has to have.
+const MEMBERS: &str = "a request has a string `query` or a `documentId`, and perhaps a string `operationName` and objects `variables` and `extensions`";
+
 impl Body {
-    /// What is asked, in a request of this id.
-    pub fn asked(self, id: &str) -> Asked {
-        Asked { query: self.query, operation_name: self.operation_name, variables: self.variables.unwrap_or_default(), request: id.to_owned() }
+    /// What is asked, in a request of this id; a registered document by its hash.
+    ///
+    /// # Errors
+    /// The refusal: there is no such document, or the tenant takes registered ones only.
+    pub async fn asked(self, shared: &Shared, tenant: TenantId, id: &str) -> Result<Asked, Done> {
+        let refused = |code, message: &str| Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, code, message.to_owned());
+        let registered = shared.registered(tenant).await.map_err(|error| {
+            tracing::error!(%error, "the registered documents cannot be read");
+            Done::Refused(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "not available at the moment; try again".to_owned())
+        })?;
+        let query = match (self.query, self.document_id) {
+            (Some(query), None) => {
+                if registered.required && registered.text(&document::hash(&query)).is_none() {
+                    return Err(refused("FORBIDDEN", "registered documents only are answered here: send a documentId"));
+                }
+                query
+            }
+            (None, Some(named)) => {
+                let text = document::read(&named).and_then(|hash| registered.text(&hash).map(str::to_owned));
+                text.ok_or_else(|| refused("NOT_FOUND", "documentId: no such document is registered"))?
+            }
+            _ => return Err(refused("BAD_USER_INPUT", MEMBERS)),
+        };
+        Ok(Asked { query, operation_name: self.operation_name, variables: self.variables.unwrap_or_default(), request: id.to_owned() })
     }
 }
 
@@ -97,7 +124,7 @@ impl Exchange {
     pub fn done(&self, done: &Done) -> HttpResponse {
         match done {
             Done::Refused(status, ..) | Done::Unexecuted(status, ..) => self.answer(*status, done),
-            Done::Answered { response, .. } => {
+            Done::Answered(response, _) => {
                 let partial = !response.errors.is_empty() && self.media == GRAPHQL_JSON;
                 self.answer(if partial { StatusCode::from_u16(294).unwrap_or(StatusCode::OK) } else { StatusCode::OK }, done)
             }
@@ -116,16 +143,6 @@ fn trace(parent: &str) -> Option<(String, &'static str)> {
     whole.then(|| (id.to_owned(), if sampled { "01" } else { "00" }))
 }
 
-/// A place to run in, or the refusal.
-fn place(exchange: &Exchange, shared: &Shared, principal: &Principal) -> Result<Place, HttpResponse> {
-    shared.place(principal).map_err(|policy| {
-        let mut answer = exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second");
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        limited(&mut answer, &policy, 0);
-        answer
-    })
-}
-
 /// Says what the caller may send within a second, and what is left of it (the RateLimit header fields of the IETF's draft).
 fn limited(answer: &mut HttpResponse, policy: &str, left: u32) {
     for (name, text) in [("ratelimit-policy", policy.to_owned()), ("ratelimit", format!("\"default\";r={left};t=1"))] {
@@ -135,65 +152,77 @@ fn limited(answer: &mut HttpResponse, policy: &str, left: u32) {
     }
 }
 
-/// The media type, or the refusal.
-fn negotiated(http: &HttpRequest) -> Result<Exchange, HttpResponse> {
-    match accepted(http.headers().get(header::ACCEPT)) {
-        Some(media) => Ok(Exchange::of(http, media)),
-        None => {
-            let said = "Accept: this answers application/graphql-response+json and application/json";
-            Err(Exchange::of(http, JSON).refuse(StatusCode::NOT_ACCEPTABLE, "BAD_USER_INPUT", said))
+/// Answers an exchange whose media type, caller and place are in order.
+async fn admitted(http: &HttpRequest, shared: &Shared, work: impl AsyncFnOnce(&Exchange, &Arc<Principal>) -> HttpResponse) -> HttpResponse {
+    let Some(media) = accepted(http.headers().get(header::ACCEPT)) else {
+        let said = "Accept: this answers application/graphql-response+json and application/json";
+        return Exchange::of(http, JSON).refuse(StatusCode::NOT_ACCEPTABLE, "BAD_USER_INPUT", said);
+    };
+    let exchange = Exchange::of(http, media);
+    if http.method() == Method::GET {
+        if !PREFLIGHT.iter().any(|name| http.headers().contains_key(*name)) {
+            let said = "GET: send the header GraphQL-Require-Preflight too, with any value; or use POST";
+            return exchange.refuse(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", said);
+        }
+    } else if !is_json(http.headers().get(header::CONTENT_TYPE)) {
+        return exchange.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", "Content-Type: this takes application/json in UTF-8");
+    }
+    let principal = match admit(http, shared).await {
+        Ok(principal) => Arc::new(principal),
+        Err(refusal) => return exchange.not_admitted(refusal),
+    };
+    match shared.place(&principal) {
+        Ok(place) => {
+            let mut answer = work(&exchange, &principal).await;
+            limited(&mut answer, &place.policy, place.left);
+            answer
+        }
+        Err(policy) => {
+            let mut answer = exchange.done(&too_many());
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            limited(&mut answer, &policy, 0);
+            answer
         }
     }
 }
 
-/// `POST /graphql`.
-pub async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web::Bytes, actix_web::Error>) -> HttpResponse {
-    let exchange = match negotiated(&http) {
-        Ok(exchange) => exchange,
-        Err(refusal) => return refusal,
-    };
-    if !is_json(http.headers().get(header::CONTENT_TYPE)) {
-        return exchange.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_USER_INPUT", "Content-Type: this takes application/json in UTF-8");
-    }
-    let principal = match admit(&http, &shared).await {
-        Ok(principal) => Arc::new(principal),
-        Err(refusal) => return exchange.not_admitted(refusal),
-    };
-    let place = match place(&exchange, &shared, &principal) {
-        Ok(place) => place,
-        Err(refusal) => return refusal,
-    };
-    let mut answer = match read(&exchange, &shared, payload) {
-        Ok(body) => exchange.done(&perform(&shared, &principal, body.asked(&exchange.id)).await),
-        Err(refusal) => refusal,
-    };
-    limited(&mut answer, &place.policy, place.left);
-    answer
+/// There is no place to run in.
+pub fn too_many() -> Done {
+    Done::Refused(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second".to_owned())
 }
 
-/// The members of a body, or the refusal.
-pub fn read(exchange: &Exchange, shared: &Shared, payload: Result<web::Bytes, actix_web::Error>) -> Result<Body, HttpResponse> {
-    let refuse = |status, message: &str| Err(exchange.refuse(status, "BAD_USER_INPUT", message));
-    let Ok(bytes) = payload else {
-        let most = shared.limits.body;
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is larger than {most} bytes, or did not arrive whole"));
+/// `POST /graphql`.
+pub async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web::Bytes, actix_web::Error>) -> HttpResponse {
+    let answer = async |exchange: &Exchange, principal: &Arc<Principal>| match read(&shared, payload) {
+        Ok(body) => match body.asked(&shared, principal.tenant(), &exchange.id).await {
+            Ok(asked) => exchange.done(&perform(&shared, principal, asked).await),
+            Err(refusal) => exchange.done(&refusal),
+        },
+        Err(refusal) => exchange.done(&refusal),
     };
-    let value: Value = match serde_json::from_slice(&bytes) {
-        Ok(value) => value,
-        Err(problem) => return refuse(StatusCode::BAD_REQUEST, &format!("the body is not JSON at line {}, column {}", problem.line(), problem.column())),
-    };
-    serde_json::from_value::<Body>(value).or_else(|_| {
-        refuse(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "the body is an object with a string `query`, and perhaps a string `operationName` and objects `variables` and `extensions`",
-        )
-    })
+    admitted(&http, &shared, answer).await
+}
+
+/// The members of a body.
+///
+/// # Errors
+/// The refusal.
+pub fn read(shared: &Shared, payload: Result<web::Bytes, actix_web::Error>) -> Result<Body, Done> {
+    let refused = |status, message: String| Done::Refused(status, "BAD_USER_INPUT", message);
+    let most = shared.limits.body;
+    let bytes = payload.map_err(|_| refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {most} bytes, or did not arrive whole")))?;
+    let not_json =
+        |problem: serde_json::Error| refused(StatusCode::BAD_REQUEST, format!("the body is not JSON at line {}, column {}", problem.line(), problem.column()));
+    let value: Value = serde_json::from_slice(&bytes).map_err(not_json)?;
+    serde_json::from_value::<Body>(value).map_err(|_| refused(StatusCode::UNPROCESSABLE_ENTITY, MEMBERS.to_owned()))
 }
 
 /// The parameters of a query by address.
 #[derive(Deserialize)]
 pub struct Parameters {
     query: Option<String>,
+    #[serde(rename = "documentId")]
+    document_id: Option<String>,
     #[serde(rename = "operationName")]
     operation_name: Option<String>,
     variables: Option<String>,
@@ -205,42 +234,27 @@ const PREFLIGHT: [&str; 2] = ["graphql-require-preflight", "apollo-require-prefl
 
 /// `GET /graphql`: queries only, and only with a header that browsers ask about first.
 pub async fn get(http: HttpRequest, shared: web::Data<Shared>, parameters: Result<web::Query<Parameters>, actix_web::Error>) -> HttpResponse {
-    let exchange = match negotiated(&http) {
-        Ok(exchange) => exchange,
-        Err(refusal) => return refusal,
-    };
-    if !PREFLIGHT.iter().any(|name| http.headers().contains_key(*name)) {
-        return exchange.refuse(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", "GET: send the header GraphQL-Require-Preflight too, with any value; or use POST");
-    }
-    let principal = match admit(&http, &shared).await {
-        Ok(principal) => Arc::new(principal),
-        Err(refusal) => return exchange.not_admitted(refusal),
-    };
-    let place = match place(&exchange, &shared, &principal) {
-        Ok(place) => place,
-        Err(refusal) => return refusal,
-    };
     let object = |text: Option<String>| -> Result<serde_json::Map<String, Value>, ()> {
         text.filter(|text| !text.is_empty()).map_or(Ok(serde_json::Map::new()), |text| serde_json::from_str(&text).map_err(|_| ()))
     };
-    let read = parameters.map_err(|_| ()).and_then(|web::Query(parameters)| {
-        object(parameters.extensions)?;
-        let query = parameters.query.ok_or(())?;
-        Ok(Asked { query, operation_name: parameters.operation_name, variables: object(parameters.variables)?, request: exchange.id.clone() })
-    });
-    let Ok(asked) = read else {
-        let said = "the address has a `query`, and perhaps an `operationName` and JSON objects as `variables` and `extensions`";
-        return exchange.refuse(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", said);
+    let answer = async |exchange: &Exchange, principal: &Arc<Principal>| {
+        let read = parameters.map_err(|_| ()).and_then(|web::Query(parameters)| {
+            let (query, document_id, operation_name) = (parameters.query, parameters.document_id, parameters.operation_name);
+            Ok(Body { query, document_id, operation_name, variables: Some(object(parameters.variables)?), _extensions: Some(object(parameters.extensions)?) })
+        });
+        let Ok(body) = read else { return exchange.refuse(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", MEMBERS) };
+        let asked = match body.asked(&shared, principal.tenant(), &exchange.id).await {
+            Ok(asked) => asked,
+            Err(refusal) => return exchange.done(&refusal),
+        };
+        if asked.writes() {
+            let mut answer = exchange.refuse(StatusCode::METHOD_NOT_ALLOWED, "BAD_USER_INPUT", "send mutations with POST");
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return answer;
+        }
+        exchange.done(&perform(&shared, principal, asked).await)
     };
-    let mut answer = if asked.writes() {
-        let mut answer = exchange.refuse(StatusCode::METHOD_NOT_ALLOWED, "BAD_USER_INPUT", "send mutations with POST");
-        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        answer
-    } else {
-        exchange.done(&perform(&shared, &principal, asked).await)
-    };
-    limited(&mut answer, &place.policy, place.left);
-    answer
+    admitted(&http, &shared, answer).await
 }
 
 /// Any other method.
@@ -314,7 +328,14 @@ mod tests {
         assert_eq!(trace(&format!("00-{id}-00f067aa0ba902b7-01")), Some((id.to_owned(), "01")));
         assert_eq!(trace(&format!("01-{id}-00f067aa0ba902b7-02-later")), Some((id.to_owned(), "00")));
         let zeros = "0".repeat(32);
-        for bad in ["", "00", &format!("ff-{id}-00f067aa0ba902b7-01"), &format!("00-{zeros}-00f067aa0ba902b7-01"), &format!("00-{id}-00F067AA0BA902B7-01"), "00-x-y-01\r\nset-cookie: a"] {
+        for bad in [
+            "",
+            "00",
+            &format!("ff-{id}-00f067aa0ba902b7-01"),
+            &format!("00-{zeros}-00f067aa0ba902b7-01"),
+            &format!("00-{id}-00F067AA0BA902B7-01"),
+            "00-x-y-01\r\nset-cookie: a",
+        ] {
             assert_eq!(trace(bad), None, "{bad}");
         }
     }

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use actix_web::middleware::Compress;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use entity::{House, Principal};
+use entity::document::{self, Registered};
+use entity::{House, Principal, TenantId};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::auth::{self, Issuer, NotAdmitted};
 use crate::config::{Config, Limits};
@@ -39,7 +41,11 @@ pub struct Shared {
     /// How many requests of one caller run.
     running: Mutex<HashMap<String, Arc<Semaphore>>>,
     hub: Hub,
+    documents: tokio::sync::Mutex<HashMap<TenantId, (Instant, Arc<Registered>)>>,
 }
+
+/// How long a tenant's registered documents are known.
+const KNOWN: Duration = Duration::from_secs(3);
 
 /// A place to run in, until it is dropped.
 struct Place {
@@ -65,6 +71,19 @@ impl Shared {
     pub fn slot(&self, caller: &str) -> Arc<Semaphore> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(running.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.limits.concurrency))))
+    }
+
+    /// What a tenant has registered, as of the last few seconds.
+    async fn registered(&self, tenant: TenantId) -> Result<Arc<Registered>, entity::Error> {
+        let mut documents = self.documents.lock().await;
+        if let Some((read, registered)) = documents.get(&tenant)
+            && read.elapsed() < KNOWN
+        {
+            return Ok(Arc::clone(registered));
+        }
+        let registered = Arc::new(document::registered(&self.house, tenant).await?);
+        documents.insert(tenant, (Instant::now(), Arc::clone(&registered)));
+        Ok(registered)
     }
 
     /// A place for a request of a caller; without one, how many there may be in a second.
@@ -105,6 +124,7 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         rate: RateLimiter::keyed(Quota::per_second(rate)).with_middleware(),
         running: Mutex::default(),
         hub: Hub::default(),
+        documents: tokio::sync::Mutex::default(),
     });
     let body = config.limits.body;
     let factory = move || {

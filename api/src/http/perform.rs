@@ -31,7 +31,7 @@ pub enum Done {
     /// It does not fit the schema.
     Unexecuted(StatusCode, Vec<async_graphql::ServerError>),
     /// It was executed.
-    Answered { response: Response, disclosure: Vec<Value> },
+    Answered(Box<Response>, Vec<Value>),
 }
 
 impl Serialize for Done {
@@ -41,7 +41,7 @@ impl Serialize for Done {
         match self {
             Self::Refused(_, code, message) => map.serialize_entry("errors", &json!([{ "message": message, "extensions": { "code": code } }]))?,
             Self::Unexecuted(_, errors) => map.serialize_entry("errors", errors)?,
-            Self::Answered { response, disclosure } => {
+            Self::Answered(response, disclosure) => {
                 map.serialize_entry("data", &response.data)?;
                 if !response.errors.is_empty() {
                     map.serialize_entry("errors", &response.errors)?;
@@ -104,8 +104,9 @@ impl Asked {
         let mut names = limits::scan(&self.query, &shared.limits).unwrap_or_default();
         names.extend(shared.names.iter().map(String::as_str));
         error::finish(&mut response, &names, &self.request);
-        let unexecuted = !response.errors.is_empty() && response.data == async_graphql::Value::Null && response.errors.iter().all(|error| error.path.is_empty());
-        if unexecuted { Done::Unexecuted(StatusCode::UNPROCESSABLE_ENTITY, response.errors) } else { Done::Answered { response, disclosure } }
+        let unexecuted =
+            !response.errors.is_empty() && response.data == async_graphql::Value::Null && response.errors.iter().all(|error| error.path.is_empty());
+        if unexecuted { Done::Unexecuted(StatusCode::UNPROCESSABLE_ENTITY, response.errors) } else { Done::Answered(Box::new(response), disclosure) }
     }
 
     /// What is answered when the bracket did not close.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::graphql::Body;
+use super::graphql::{Body, too_many};
 use super::live::{Live, Over};
 use super::perform::{Done, perform};
 use super::{Caller, Shared};
@@ -123,8 +123,7 @@ impl Socket {
                     Some(Ok(Message::Ping(bytes))) => { answered = true; self.session.pong(&bytes).await.map_err(|_| (1006, "gone")) }
                     Some(Ok(Message::Pong(_))) => { answered = true; Ok(()) }
                     Some(Ok(Message::Close(_))) | None => Err((1000, "closed")),
-                    Some(Ok(_)) => Err((4400, "Invalid message")),
-                    Some(Err(_)) => Err((4400, "Invalid message")),
+                    Some(Ok(_) | Err(_)) => Err((4400, "Invalid message")),
                 },
                 Some(next) = waiting.recv() => match next {
                     Out::Message(text, over) => {
@@ -200,14 +199,17 @@ impl Socket {
 
 /// Runs an operation to its end; returns what is to be said then.
 async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Principal>, body: Body, id: &str, out: &mpsc::Sender<Out>) -> Out {
-    let asked = body.asked(&Uuid::now_v7().to_string());
     let failed = |done: &Done| {
         let errors = serde_json::to_value(done).map(|done| done["errors"].clone()).unwrap_or_default();
         Out::Message(word(&Told::Error { id, payload: errors }), Some(id.to_owned()))
     };
     if shared.place(&principal).is_err() {
-        return failed(&Done::Refused(actix_web::http::StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second".to_owned()));
+        return failed(&too_many());
     }
+    let asked = match body.asked(shared, principal.tenant(), &Uuid::now_v7().to_string()).await {
+        Ok(asked) => asked,
+        Err(refusal) => return failed(&refusal),
+    };
     let ready = match asked.ready(shared) {
         Ok(ready) => ready,
         Err(refusal) => return failed(&refusal),
@@ -215,7 +217,7 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
     let complete = || Out::Message(word(&Told::Complete { id }), Some(id.to_owned()));
     if ready.kind != OperationType::Subscription {
         let done = perform(shared, &principal, asked).await;
-        if !matches!(done, Done::Answered { .. }) {
+        if !matches!(done, Done::Answered(..)) {
             return failed(&done);
         }
         let _ = out.send(Out::Message(word(&Told::Next { id, payload: &done }), None)).await;

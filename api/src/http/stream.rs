@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::OperationType;
 use futures_util::stream;
 
-use super::graphql::{Exchange, is_json, read};
+use super::graphql::{Exchange, is_json, read, too_many};
 use super::live::Live;
 use super::perform::{Done, perform};
 use super::{Caller, Shared};
@@ -32,12 +32,14 @@ pub async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<
         Ok(principal) => Arc::new(principal),
         Err(refusal) => return exchange.not_admitted(refusal),
     };
-    let Ok(place) = shared.place(&principal) else {
-        return exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second");
+    let Ok(place) = shared.place(&principal) else { return exchange.done(&too_many()) };
+    let asked = match read(&shared, payload) {
+        Ok(body) => body.asked(&shared, principal.tenant(), &exchange.id).await,
+        Err(refusal) => Err(refusal),
     };
-    let asked = match read(&exchange, &shared, payload) {
-        Ok(body) => body.asked(&exchange.id),
-        Err(refusal) => return refusal,
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return exchange.done(&refusal),
     };
     let ready = match asked.ready(&shared) {
         Ok(ready) => ready,

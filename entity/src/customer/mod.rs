@@ -6,9 +6,9 @@ mod writing;
 
 pub use aggregate::{Counts, FLOOR, Group, counts};
 pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
-pub(crate) use writing::{derive, writable};
-pub use writing::{Written, create, hand_over, update};
 pub(crate) use questions::{heirs, numbers, with_merged};
+pub use writing::{Written, create, hand_over, update};
+pub(crate) use writing::{derive, writable};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};

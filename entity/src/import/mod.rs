@@ -266,13 +266,8 @@ pub(crate) struct ByHand {
 pub(crate) async fn by_hand(change: &Change, draft: crate::record::Draft) -> Result<ByHand, Error> {
     crate::keys::indexed_alike(change.scope()).await?;
     let source = source::desk(change).await?;
-    let import = Import {
-        tenant: change.scope().tenant(),
-        id: Uuid::now_v7(),
-        source,
-        keys: Arc::new(RwLock::new(change.keyring_arc())),
-        runner: String::new(),
-    };
+    let import =
+        Import { tenant: change.scope().tenant(), id: Uuid::now_v7(), source, keys: Arc::new(RwLock::new(change.keyring_arc())), runner: String::new() };
     let row = table::ActiveModel {
         id: Set(import.id),
         source_id: Set(import.source.id),

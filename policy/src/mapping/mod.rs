@@ -66,7 +66,7 @@ pub struct Source {
 }
 
 /// What the rows and columns of a source mean.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
     /// What a row tells of.
