@@ -75,7 +75,12 @@ impl Keys {
             known.iter().filter(|key| id.is_none() || key.id.as_deref() == id).cloned().collect()
         };
         let found = fits();
-        let mut read = self.read.lock().await;
+        // Whoever has a key does not wait for somebody else who asks for the set.
+        let mut read = match self.read.try_lock() {
+            Ok(read) => read,
+            Err(_) if !found.is_empty() => return found,
+            Err(_) => self.read.lock().await,
+        };
         let age = read.map(|at| at.elapsed());
         if age.is_some_and(|age| age < if found.is_empty() { SOON } else { HOLDS }) {
             return found;

@@ -9,7 +9,7 @@ use sea_orm::{PaginatorTrait, QuerySelect};
 
 use crate::store::Tenanted;
 use crate::vault::{Keyring, Unreadable};
-use crate::{Error, Principal, Store};
+use crate::{Error, Principal, Scope, Store};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -47,6 +47,13 @@ pub(crate) fn mark<K: Pii>(keys: &Keyring, value: &str) -> Result<Vec<u8>, Unrea
 /// Whether the caller may search for one more value. The same value again is free within the day.
 pub(crate) async fn spend(store: &Store, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {
     let scope = store.write_beside(principal.tenant).await?;
+    let spent = spend_in(&scope, principal, now, masked, value_index).await?;
+    scope.commit().await?;
+    Ok(spent)
+}
+
+/// As [`spend`], in a transaction that is open.
+pub(crate) async fn spend_in(scope: &Scope, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {
     // Two searches of one caller at once would both see the old count. SQLite has one writer; on PostgreSQL the caller's own
     // lock does, for the tenant's row may be held by an import.
     if scope.tx().get_database_backend() == sea_orm::DbBackend::Postgres {
@@ -72,6 +79,5 @@ pub(crate) async fn spend(store: &Store, principal: &Principal, now: DateTime<Ut
         ..Default::default()
     };
     scope.insert(vec![row]).await?;
-    scope.commit().await?;
     Ok(true)
 }

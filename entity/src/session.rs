@@ -90,6 +90,8 @@ struct Account {
     fields: BTreeMap<&'static str, [i32; 3]>,
     persons: BTreeMap<Uuid, BTreeMap<Field, Sight>>,
     facts: BTreeMap<&'static str, Value>,
+    /// Values that a change tried, each as its masked and its exact mark: they count even if nothing of the change is kept.
+    tried: Vec<(Vec<u8>, Vec<u8>)>,
     outcome: Option<&'static str>,
 }
 
@@ -224,6 +226,22 @@ impl Session {
             return Err(Error::SearchBudget);
         }
         Ok(())
+    }
+
+    /// The same, of a value that is about to be written and may turn out to be somebody's: in the transaction, and beside it
+    /// when that is not kept.
+    ///
+    /// # Errors
+    /// As [`Session::spend_guess`].
+    pub(crate) async fn try_value<K: Pii>(&self, value: &K) -> Result<(), Error> {
+        let masked = search::mark::<K>(&self.keyring, &K::FIELD.masked(value.expose()))?;
+        let exact = search::mark::<K>(&self.keyring, value.expose())?;
+        self.account().tried.push((masked.clone(), exact.clone()));
+        if search::spend_in(&self.scope, &self.principal, self.now, masked, exact).await? {
+            return Ok(());
+        }
+        self.deny("search budget");
+        Err(Error::SearchBudget)
     }
 
     /// The decisions of this session.

@@ -8,9 +8,12 @@ use std::sync::LazyLock;
 /// The built binary.
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let here = std::env::current_exe().unwrap();
-    // A test stands in `deps`, a program beside it.
+    // A test stands in `deps`; a bench beside the program, which was built with it.
     let dir = here.parent().unwrap();
-    let profile = if dir.ends_with("deps") { dir.parent().unwrap() } else { dir }.to_owned();
+    if !dir.ends_with("deps") {
+        return dir.join("panorama");
+    }
+    let profile = dir.parent().unwrap().to_owned();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--package", "api", "--bin", "panorama"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     if profile.ends_with("release") {

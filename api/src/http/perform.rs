@@ -101,6 +101,9 @@ impl Asked {
 
     /// What leaves of a response.
     pub fn answered(&self, shared: &Shared, mut response: Response, disclosure: Vec<Value>) -> Done {
+        if response.errors.is_empty() {
+            return Done::Answered(Box::new(response), disclosure);
+        }
         let mut names = limits::scan(&self.query, &shared.limits).unwrap_or_default();
         names.extend(shared.names.iter().map(String::as_str));
         error::finish(&mut response, &names, &self.request);

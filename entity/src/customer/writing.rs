@@ -121,6 +121,13 @@ async fn draft(change: &Change, written: &[Written<'_>]) -> Result<Draft, Error>
     if !faults.is_empty() {
         return Err(Error::Faults(faults));
     }
+    // Linking tells whether somebody is known by these: that is a search.
+    if let Some(phone) = &read.phone {
+        change.try_value(phone).await?;
+    }
+    if let Some(email) = &read.email {
+        change.try_value(email).await?;
+    }
     let Pins { name, phone, landline, email, address, remarks, company, industry, channel, first_follow_up, status, owner, .. } = read;
     Ok(Draft {
         external_id: Some(Uuid::now_v7().simple().to_string()),
@@ -148,7 +155,7 @@ async fn draft(change: &Change, written: &[Written<'_>]) -> Result<Draft, Error>
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not write these fields of customers of their own; [`Error::Faults`] for every field that is not
-/// what it should be.
+/// what it should be; [`Error::SearchBudget`] to whom has tried too many numbers and addresses.
 pub async fn create(change: &Change, written: &[Written<'_>]) -> Result<Customer, Error> {
     let principal = change.principal();
     let mine = Whose { customer: Uuid::nil(), owner: principal.user, department: principal.department, closed: Closed::Nothing };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Operation, Rights, Session, Unaccounted};
 use crate::audit::cells;
 use crate::house::House;
-use crate::{Error, Principal, Store, keys, ledger};
+use crate::{Error, Principal, Store, keys, ledger, search};
 
 /// A session that may write. Its event commits with its writes, or neither does.
 pub struct Change(Arc<Session>);
@@ -65,7 +65,11 @@ impl Change {
     async fn leave(self, house: &House, operation: &Operation, outcome: &'static str) -> Result<(), Unaccounted> {
         let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
         let entry = session.entry(operation, outcome, None)?;
+        let (tried, principal, now) = (std::mem::take(&mut session.account().tried), Arc::clone(&session.principal), session.now);
         drop(session);
+        for (masked, exact) in tried {
+            search::spend(house.store(), &principal, now, masked, exact).await?;
+        }
         Ok(house.ledger().append(entry).await?)
     }
 
