@@ -65,6 +65,8 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of an uploaded file, which is held in memory.
     pub upload: usize,
+    /// Streams of one caller that go on at once.
+    pub streams: usize,
     /// Tokens of a document.
     pub tokens: usize,
     /// Nesting of a document, fragments expanded.
@@ -92,6 +94,7 @@ impl Default for Limits {
         Self {
             body: 256 * 1024,
             upload: 64 * 1024 * 1024,
+            streams: 100,
             tokens: 2_000,
             depth: 15,
             aliases: 30,

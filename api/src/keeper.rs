@@ -55,11 +55,13 @@ impl Published {
             house.remember(&read(path)?).await?;
         }
         let notes = house.checkpoint().await.map_err(|error: Error| Stop::from(error))?;
+        if self.url.is_some() {
+            self.unsent.extend(notes.iter().cloned());
+        }
         if let Some(path) = &self.file {
             add(path, &notes).map_err(|problem| Stop::new(format!("checkpoint file {}: {}", path.display(), problem.kind())))?;
         }
         if let Some(url) = &self.url {
-            self.unsent.extend(notes.iter().cloned());
             let old = self.unsent.len().saturating_sub(UNSENT);
             self.unsent.drain(..old);
             if !self.unsent.is_empty() {

@@ -75,8 +75,8 @@ where
     E::Model: Sync,
 {
     let scope = session.scope();
-    let heirs = family(session, customers).await?;
-    let mut ranked = scope.find::<E>().filter(E::CUSTOMER.is_in(heirs.keys().copied())).select_only().column(E::ID).into_query();
+    let ids = customers.iter().map(Customer::id);
+    let mut ranked = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::ID).into_query();
     let place = format!("ROW_NUMBER() OVER (PARTITION BY {} ORDER BY {} DESC NULLS LAST, {} DESC)", E::CUSTOMER.as_str(), E::AT.as_str(), E::ID.as_str());
     ranked.expr_as(Expr::cust(place), Alias::new("place"));
     let few = Query::select()
@@ -85,13 +85,7 @@ where
         .and_where(Expr::col(Alias::new("place")).lte(limit))
         .to_owned();
     let rows = scope.find::<E>().filter(E::ID.in_subquery(few)).order_by_desc(E::AT).order_by_desc(E::ID).all(scope.tx()).await?;
-    let mut of = Reaching::by_customer(customers, rows, |row| heirs.get(&E::customer(row)?).copied());
-    // Each of those that went up in a customer has brought its newest.
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    for rows in of.values_mut() {
-        rows.truncate(most);
-    }
-    Ok(of)
+    Ok(Reaching::by_customer(customers, rows, E::customer))
 }
 
 /// A row, with the customer that it belongs to, if the caller may see that one.
@@ -106,21 +100,12 @@ where
     Ok(customer.map(|customer| (customer.clone(), Reaching::new(customer.whose(), row))))
 }
 
-/// Customers, and those that went up in them: what people wrote of these stays theirs, so that undoing a merge takes it along.
-async fn family(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Uuid>, Error> {
-    customer::heirs(session.scope(), &customers.iter().map(Customer::id).collect::<Vec<_>>()).await
-}
-
 /// How many rows each customer has.
 pub(crate) async fn counts<E: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     let scope = session.scope();
-    let heirs = family(session, customers).await?;
-    let these = E::CUSTOMER.is_in(heirs.keys().copied());
-    let select = scope.find::<E>().filter(these).select_only().column(E::CUSTOMER).column_as(E::ID.count(), "n").group_by(E::CUSTOMER);
-    let mut counted: HashMap<Uuid, i64> = HashMap::new();
-    for (of, rows) in select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await? {
-        *counted.entry(heirs.get(&of).copied().unwrap_or(of)).or_default() += rows;
-    }
+    let ids = customers.iter().map(Customer::id);
+    let select = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::CUSTOMER).column_as(E::ID.count(), "n").group_by(E::CUSTOMER);
+    let counted: HashMap<Uuid, i64> = select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await?.into_iter().collect();
     let open = |customer: &Customer| Open { whose: customer.whose(), field: E::FIELD, value: counted.get(&customer.id()).copied().unwrap_or(0) };
     Ok(customers.iter().map(|customer| (customer.id(), open(customer))).collect())
 }

@@ -39,6 +39,8 @@ impl Tenanted for Entity {
 
 /// What an id begins with: the algorithm of the hash.
 const PREFIX: &str = "sha256:";
+/// The mutation that says whether registered documents are required.
+const LIFTS: &str = "requireRegisteredDocuments";
 /// The most documents of a tenant, and the most bytes of one.
 const MOST: u64 = 10_000;
 const BYTES: usize = 64 << 10;
@@ -84,31 +86,21 @@ pub fn read(id: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// What is asked must be one of these.
-#[derive(Clone, Debug, Default)]
-pub struct Registered {
-    /// Whether nothing else may be asked.
-    pub required: bool,
-    texts: std::collections::HashMap<[u8; 32], String>,
-}
-
-impl Registered {
-    /// The text of a hash.
-    #[must_use]
-    pub fn text(&self, hash: &[u8; 32]) -> Option<&str> {
-        self.texts.get(hash).map(String::as_str)
-    }
-}
-
-/// What is registered for a tenant.
+/// Whether a tenant's callers may ask registered documents only.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn registered(house: &House, tenant: TenantId) -> Result<Registered, Error> {
-    let scope = house.store().read_beside(tenant).await?;
-    let rows = scope.find::<Entity>().all(scope.tx()).await?;
-    let texts = rows.into_iter().filter_map(|row| Some((row.hash.try_into().ok()?, row.text))).collect();
-    Ok(Registered { required: setting::documents_required(&scope).await?, texts })
+pub async fn required(house: &House, tenant: TenantId) -> Result<bool, Error> {
+    setting::documents_required(&house.store().read(tenant).await?).await
+}
+
+/// The registered document with this hash.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn text(house: &House, tenant: TenantId, hash: &[u8; 32]) -> Result<Option<String>, Error> {
+    let scope = house.store().read(tenant).await?;
+    Ok(scope.find::<Entity>().filter(Column::Hash.eq(hash.to_vec())).one(scope.tx()).await?.map(|row| row.text))
 }
 
 /// Registers documents under a client's name. Those that are registered already stay as they are.
@@ -146,10 +138,13 @@ pub async fn register(change: &Change, name: &str, texts: &[String]) -> Result<V
 /// Takes a document away.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; [`Error::NotFound`].
+/// [`Error::Denied`] to whom may not manage the tenant; [`Error::NotFound`]; [`Error::Invalid`] while they are required.
 pub async fn remove(change: &Change, id: &str) -> Result<(), Error> {
     change.permit(Verb::TenantManage)?;
     let hash = read(id).ok_or(Error::NotFound)?;
+    if setting::documents_required(change.scope()).await? {
+        return Err(Error::Invalid("documentId: none is taken away while registered documents are required".to_owned()));
+    }
     change.note("document", id);
     if change.scope().delete_where::<Entity>(Column::Hash.eq(hash.to_vec())).await? == 0 { Err(Error::NotFound) } else { Ok(()) }
 }
@@ -157,13 +152,13 @@ pub async fn remove(change: &Change, id: &str) -> Result<(), Error> {
 /// Says whether callers may ask registered documents only.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] when nothing is registered: nobody could ask anything
-/// any more.
+/// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] when the document that lifts this again is not
+/// registered: nobody could.
 pub async fn require(change: &Change, required: bool) -> Result<(), Error> {
     change.permit(Verb::TenantManage)?;
     let scope = change.scope();
-    if required && scope.find::<Entity>().one(scope.tx()).await?.is_none() {
-        return Err(Error::Invalid("required: register documents first; else nobody could ask anything".to_owned()));
+    if required && scope.find::<Entity>().filter(Column::Text.contains(LIFTS)).one(scope.tx()).await?.is_none() {
+        return Err(Error::Invalid(format!("required: register a document with the mutation {LIFTS} first; else nobody could lift this again")));
     }
     setting::require_documents(change, required).await
 }

@@ -251,8 +251,11 @@ pub async fn unmerge(change: &Change, entry: Uuid) -> Result<(Customer, Customer
     hold(scope, theirs.clone().and(record::Column::Id.is_not_in(moved.clone())).and(there).into_condition(), winner.id()).await?;
     hold(scope, theirs.and(record::Column::Id.is_in(moved)).into_condition(), row.loser_id).await?;
     for table in CARRIED {
-        let back: Vec<(Uuid, Uuid)> =
-            row.carried.as_ref().map(|carried| ids(&carried[table])).unwrap_or_default().into_iter().map(|id| (id, row.loser_id)).collect();
+        // What went on from there meanwhile, with an earlier merge that was undone first, stays where it is.
+        let still = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2 AND record_id IS NULL");
+        let still = scope.ids(&still, [winner.id().into()]).await?;
+        let carried = row.carried.as_ref().map(|carried| ids(&carried[table])).unwrap_or_default();
+        let back: Vec<(Uuid, Uuid)> = carried.into_iter().filter(|id| still.contains(id)).map(|id| (id, row.loser_id)).collect();
         scope.point(table, "id", &back).await?;
     }
     {

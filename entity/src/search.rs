@@ -47,19 +47,19 @@ pub(crate) fn mark<K: Pii>(keys: &Keyring, value: &str) -> Result<Vec<u8>, Unrea
 /// Whether the caller may search for one more value. The same value again is free within the day.
 pub(crate) async fn spend(store: &Store, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {
     let scope = store.write_beside(principal.tenant).await?;
-    let spent = spend_in(&scope, principal, now, masked, value_index).await?;
-    scope.commit().await?;
-    Ok(spent)
-}
-
-/// As [`spend`], in a transaction that is open.
-pub(crate) async fn spend_in(scope: &Scope, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {
     // Two searches of one caller at once would both see the old count. SQLite has one writer; on PostgreSQL the caller's own
     // lock does, for the tenant's row may be held by an import.
     if scope.tx().get_database_backend() == sea_orm::DbBackend::Postgres {
         let mine = format!("guess {}", principal.subject);
         scope.run("SELECT pg_advisory_xact_lock(hashtextextended($1::text || $2::text, 0))", [mine.into()]).await?;
     }
+    let spent = spend_in(&scope, principal, now, masked, value_index).await?;
+    scope.commit().await?;
+    Ok(spent)
+}
+
+/// As [`spend`], in a transaction that is open and holds something that keeps the caller's others away.
+pub(crate) async fn spend_in(scope: &Scope, principal: &Principal, now: DateTime<Utc>, masked: Vec<u8>, value_index: Vec<u8>) -> Result<bool, Error> {
     let mine = scope.find::<Entity>().filter(Column::Caller.eq(principal.subject.as_str()));
     let today = mine.clone().filter(Column::Masked.eq(masked.clone())).filter(Column::At.gt(now - Duration::hours(24)));
     let tried: Vec<Vec<u8>> = today.select_only().column(Column::ValueIndex).distinct().into_tuple().all(scope.tx()).await?;

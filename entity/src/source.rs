@@ -143,6 +143,9 @@ pub fn of_shape(sources: Vec<Source>, shape: &str) -> Result<Source, Error> {
     Err(Error::Invalid(refused))
 }
 
+/// The place of what people write by hand: behind every other source.
+const DESK: i32 = i32::MAX / 2;
+
 /// The source of what people write by hand; made when it is first needed, the least trusted.
 pub(crate) async fn desk(change: &Change) -> Result<Source, Error> {
     const NAME: &str = "desk";
@@ -157,7 +160,7 @@ pub(crate) async fn desk(change: &Change) -> Result<Source, Error> {
         id: Set(id),
         name: Set(NAME.to_owned()),
         label: Set("手工录入".to_owned()),
-        position: Set(sources.iter().map(|source| source.position + 1).max().unwrap_or(0)),
+        position: Set(DESK),
         mapping: Set(mapping.clone()),
         mapping_version: Set(1),
         shape: Set(None),
@@ -217,7 +220,7 @@ pub async fn set_mapping(change: &Change, name: &str, label: Option<&str>, mappi
             id: Set(id),
             name: Set(name.to_owned()),
             label: Set(label.unwrap_or(name).to_owned()),
-            position: Set(sources.iter().map(|source| source.position + 1).max().unwrap_or(0)),
+            position: Set(sources.iter().filter(|source| source.position < DESK).map(|source| source.position + 1).max().unwrap_or(0)),
             mapping: Set(json.clone()),
             mapping_version: Set(number),
             shape: Set(None),

@@ -88,11 +88,12 @@ async fn registered_documents_are_asked_by_their_hash_and_may_be_all_that_is_ans
         assert_eq!(admin(&home, require, json!({ "on": true })).await["requireRegisteredDocuments"]["userErrors"][0]["field"], "required");
         let bad = admin(&home, register, json!({ "texts": [text, "{ me {"] })).await["registerDocuments"].clone();
         assert_eq!((&bad["result"], &bad["userErrors"][0]["field"]), (&json!(null), &json!("texts[1]")), "{bad}");
+        let away = "mutation($id: String!) { removeDocument(documentId: $id) { userErrors { message } } }";
         // What lifts the limit again has to be registered before it holds.
-        let registered = admin(&home, register, json!({ "texts": [text, require] })).await["registerDocuments"]["result"].clone();
+        let registered = admin(&home, register, json!({ "texts": [text, require, away] })).await["registerDocuments"]["result"].clone();
         let list = admin(&home, "{ registeredDocuments { documentId text } }", json!({})).await["registeredDocuments"].clone();
         let id = list.as_array().unwrap().iter().find(|document| document["text"] == text).unwrap()["documentId"].clone();
-        assert_eq!(registered.as_array().unwrap().len(), 2);
+        assert_eq!(registered.as_array().unwrap().len(), 3);
         tokio::time::sleep(Duration::from_secs(4)).await;
         let (status, answer) = ask(json!({ "documentId": id })).await;
         assert_eq!((status, &answer["data"]["me"]["subject"]), (200, &json!("support")), "{answer}");
@@ -102,6 +103,8 @@ async fn registered_documents_are_asked_by_their_hash_and_may_be_all_that_is_ans
             assert_eq!((status, &answer["errors"][0]["extensions"]["code"]), (422, &json!("NOT_FOUND")), "{answer}");
         }
         assert_eq!(admin(&home, require, json!({ "on": true })).await["requireRegisteredDocuments"]["result"], true);
+        let kept = admin(&home, away, json!({ "id": id })).await["removeDocument"].clone();
+        assert!(kept["userErrors"][0]["message"].as_str().unwrap().contains("while registered documents are required"), "{kept}");
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(ask(json!({ "query": "{ me { name } }" })).await.1["errors"][0]["extensions"]["code"], "FORBIDDEN");
         assert_eq!(ask(json!({ "query": text })).await.0, 200, "the text of one that is registered");

@@ -59,6 +59,42 @@ async fn a_customer_is_made_linked_and_corrected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_over_or_joins_whom_they_may_not_write_by_making_a_customer() {
+    for home in homes().await {
+        let input = json!({ "name": "诸葛辛八", "phone": "13612395051", "email": "xin8@example.com", "company": "辛八科技有限公司" });
+        let theirs = ask(&home, "sales_manager", "sales_follow_up", CREATE, json!({ "input": input })).await.data()["createCustomer"]["result"].clone();
+        let mine = made(&home, "司徒壬九", "13612395052").await;
+        let before =
+            home.tenant("globex").persona("admin").ask("query($id: ID!) { customer(id: $id) { version owner { name } } }", json!({ "id": theirs["id"] })).await;
+        for attempt in [
+            json!({ "phone": "13612395051" }),
+            json!({ "name": "诸葛辛八", "company": "辛八科技有限公司" }),
+            json!({ "phone": "13612395052", "email": "xin8@example.com" }),
+            json!({ "phone": "13612395051", "remarks": "mine now", "owner": "sales" }),
+        ] {
+            let refused = sell(&home, CREATE, json!({ "input": attempt })).await;
+            if refused.body.get("errors").is_some() {
+                assert_eq!(refused.code(), "FORBIDDEN", "{attempt}");
+                continue;
+            }
+            let refused = &refused.data()["createCustomer"];
+            assert!(refused["result"].is_null() && refused["userErrors"][0]["message"].as_str().unwrap().contains("somebody is known"), "{attempt} {refused}");
+        }
+        let after =
+            home.tenant("globex").persona("admin").ask("query($id: ID!) { customer(id: $id) { version owner { name } } }", json!({ "id": theirs["id"] })).await;
+        assert_eq!(before.data(), after.data());
+        let mine_still = sell(&home, "query($id: ID!) { customer(id: $id) { id phone(view: CLEAR) } }", json!({ "id": mine["id"] })).await;
+        assert_eq!(mine_still.data()["customer"], json!({ "id": mine["id"], "phone": "13612395052" }));
+        // Who is restricted is known like anybody else.
+        let restrict = "mutation($id: ID!) { restrictCustomer(customer: $id, restricted: true, reason: \"asked\") { userErrors { message } } }";
+        ask(&home, "privacy", "privacy_request", restrict, json!({ "id": theirs["id"] })).await.data();
+        let refused = sell(&home, CREATE, json!({ "input": { "phone": "13612395051" } })).await.data()["createCustomer"].clone();
+        assert!(refused["userErrors"][0]["message"].as_str().unwrap().contains("somebody is known"), "{refused}");
+        home.sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_not_guessed_by_making_customers_either() {
     for home in homes().await {
         let guess = async |middle: u32, spoiled: bool| {

@@ -205,6 +205,33 @@ async fn pages_are_stable_and_cursors_are_bound_to_caller_and_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_go_backwards_over_the_same_customers() {
+    const FORWARD: &str =
+        "query($after: String) { customers(first: 7, after: $after, orderBy: {field: NUMBER, direction: DESC}) { nodes { id } pageInfo { endCursor } } }";
+    const BACK: &str = "query($last: Int, $before: String) { customers(last: $last, before: $before, orderBy: {field: NUMBER, direction: DESC}) { nodes { id } edges { cursor } \
+        pageInfo { hasNextPage hasPreviousPage startCursor } } }";
+    for home in homes().await {
+        let ask = async |query: &str, variables: Value| home.tenant("acme").persona("bi").ask(query, variables).await.data()["customers"].clone();
+        let first = ask(FORWARD, json!({})).await;
+        let second = ask(FORWARD, json!({ "after": first["pageInfo"]["endCursor"] })).await;
+        let third = ask(FORWARD, json!({ "after": second["pageInfo"]["endCursor"] })).await;
+        // Before the last of the second page stand its other six, and the first page.
+        let before = json!({ "last": 6, "before": second["pageInfo"]["endCursor"] });
+        let back = ask(BACK, before).await;
+        assert_eq!(back["nodes"].as_array().unwrap()[..], second["nodes"].as_array().unwrap()[..6], "in the same order");
+        assert_eq!((&back["pageInfo"]["hasNextPage"], &back["pageInfo"]["hasPreviousPage"]), (&json!(true), &json!(true)));
+        let begin = ask(BACK, json!({ "last": 7, "before": back["pageInfo"]["startCursor"] })).await;
+        assert_eq!((&begin["nodes"], &begin["pageInfo"]["hasPreviousPage"]), (&first["nodes"], &json!(false)));
+        let end = ask(BACK, json!({ "last": 3 })).await;
+        assert_eq!((end["nodes"].as_array().unwrap().len(), &end["pageInfo"]["hasNextPage"]), (3, &json!(false)));
+        assert_ne!(end["nodes"], third["nodes"]);
+        let both = "{ customers(first: 1, last: 1) { totalCount } }";
+        assert_eq!(home.tenant("acme").persona("bi").query(both).await.code(), "BAD_USER_INPUT");
+        assert_eq!(home.tenant("acme").persona("bi").query("{ customers(last: 101) { totalCount } }").await.code(), "BAD_USER_INPUT");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn personal_fields_are_neither_filtered_nor_ordered_by() {
     for home in homes().await {
         for query in [

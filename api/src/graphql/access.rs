@@ -2,7 +2,10 @@
 
 use async_graphql::{Context, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
-use entity::{Error, document, token};
+use entity::{Error, document as registered, token};
+
+use crate::config::Limits;
+use crate::limits;
 
 use super::mutation::{Payload, change, payload};
 
@@ -31,6 +34,11 @@ impl ServiceToken {
     }
 }
 
+/// Whether a text is a GraphQL document within the usual limits.
+fn document(text: &str) -> bool {
+    limits::scan(text, &Limits::default()).is_ok() && async_graphql::parser::parse_query(text).is_ok()
+}
+
 /// A document that was registered.
 #[derive(SimpleObject)]
 pub struct RegisteredDocument {
@@ -43,8 +51,8 @@ pub struct RegisteredDocument {
 }
 
 impl RegisteredDocument {
-    pub fn of(document: document::Document) -> Self {
-        let document::Document { id, name, text, registered_by, registered_at } = document;
+    pub fn of(document: registered::Document) -> Self {
+        let registered::Document { id, name, text, registered_by, registered_at } = document;
         Self { document_id: id, name, text, registered_by, registered_at }
     }
 }
@@ -77,26 +85,22 @@ impl Access {
 
     /// Registers documents, so that clients can ask them by `documentId`.
     async fn register_documents(&self, ctx: &Context<'_>, name: String, texts: Vec<String>) -> Result<Payload<Vec<RegisteredDocument>>> {
-        let faults: Vec<String> = texts
-            .iter()
-            .enumerate()
-            .filter(|(_, text)| async_graphql::parser::parse_query(text).is_err())
-            .map(|(at, _)| format!("texts[{at}]: not a GraphQL document"))
-            .collect();
+        let faults: Vec<String> =
+            texts.iter().enumerate().filter(|(_, text)| !document(text)).map(|(at, _)| format!("texts[{at}]: not a GraphQL document")).collect();
         if !faults.is_empty() {
             return payload(ctx, Err(Error::Faults(faults)));
         }
-        let registered = document::register(change(ctx), &name, &texts).await;
-        payload(ctx, registered.map(|documents| documents.into_iter().map(RegisteredDocument::of).collect()))
+        let done = registered::register(change(ctx), &name, &texts).await;
+        payload(ctx, done.map(|documents| documents.into_iter().map(RegisteredDocument::of).collect()))
     }
 
     /// Takes a registered document away.
     async fn remove_document(&self, ctx: &Context<'_>, document_id: String) -> Result<Payload<bool>> {
-        payload(ctx, document::remove(change(ctx), &document_id).await.map(|()| true))
+        payload(ctx, registered::remove(change(ctx), &document_id).await.map(|()| true))
     }
 
     /// Says whether this tenant's callers may ask registered documents only.
     async fn require_registered_documents(&self, ctx: &Context<'_>, required: bool) -> Result<Payload<bool>> {
-        payload(ctx, document::require(change(ctx), required).await.map(|()| required))
+        payload(ctx, registered::require(change(ctx), required).await.map(|()| required))
     }
 }

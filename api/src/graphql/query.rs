@@ -65,8 +65,10 @@ impl Query {
         Ok(nodes)
     }
 
-    /// Customers that meet a filter, in order. Personal fields are neither filtered nor ordered by.
-    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    /// Customers that meet a filter, in order. Personal fields are neither filtered nor ordered by. The `first` behind a cursor, or
+    /// the `last` before one.
+    #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "they are those of a connection, as Relay has them")]
     async fn customers(
         &self,
         ctx: &Context<'_>,
@@ -74,20 +76,29 @@ impl Query {
         order_by: Option<CustomerOrder>,
         first: Option<i32>,
         after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> Result<CustomerConnection> {
+        if first.is_some() && last.is_some() {
+            return Err(Error::Invalid("first, last: one of them, not both".to_owned()).into());
+        }
         let filter: Filter = filter.unwrap_or_default().into();
         let order = order_by.unwrap_or_default();
-        let after = after.map(|cursor| URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid("after: not a cursor".to_owned()))).transpose()?;
-        let backward = after.is_some();
-        let cut = Cut { first: at_most(first, 20)?, after, descending: order.direction == Direction::Desc };
+        let read = |name: &str, cursor: Option<String>| {
+            cursor.map(|cursor| URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid(format!("{name}: not a cursor")))).transpose()
+        };
+        let (after, before, backwards) = (read("after", after)?, read("before", before)?, last.is_some());
+        let most = at_most(first.or(last), 20).map_err(|error| if backwards { Error::Invalid("last: a number from 1 to 100".to_owned()) } else { error })?;
+        let (behind, ahead) = (after.is_some(), before.is_some());
+        let cut = Cut { most, after, before, last: backwards, descending: order.direction == Direction::Desc };
         let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut).await?;
         let (customers, cursors): (Vec<_>, Vec<_>) = page.customers.into_iter().unzip();
         let page_of = Page::of(customers);
         let edges: Vec<CustomerEdge> =
             cursors.iter().enumerate().map(|(at, cursor)| CustomerEdge { cursor: URL_SAFE_NO_PAD.encode(cursor), node: Customer::at(&page_of, at) }).collect();
         let page_info = PageInfo {
-            has_next_page: page.more,
-            has_previous_page: backward,
+            has_next_page: if backwards { ahead } else { page.more },
+            has_previous_page: if backwards { page.more } else { behind },
             start_cursor: edges.first().map(|edge| edge.cursor.clone()),
             end_cursor: edges.last().map(|edge| edge.cursor.clone()),
         };

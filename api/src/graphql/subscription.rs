@@ -52,7 +52,10 @@ impl Interests {
     }
 
     fn add(&self, interest: Interest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(interest);
+        let mut interests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !interests.contains(&interest) {
+            interests.push(interest);
+        }
     }
 }
 
@@ -69,7 +72,14 @@ fn occasion(ctx: &Context<'_>, interest: Interest) -> Option<Occasion> {
 impl Following {
     /// A customer as it is now, whenever it was written; of every customer that the caller may see, if no id is given.
     async fn customer_changed(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<impl Stream<Item = Customer> + use<>> {
-        let wanted = id.map(|id| id::customer(&id).ok_or(Error::NotFound)).transpose()?;
+        let wanted = match id {
+            Some(id) => {
+                let key = id::customer(&id).ok_or(Error::NotFound)?;
+                // The one that it was merged into, whose changes these are.
+                Some(entity::customer::get(session(ctx), key).await?.map_or(key, |customer| customer.id()))
+            }
+            None => None,
+        };
         let changed = match occasion(ctx, Interest::Customers(wanted)) {
             Some(Occasion::Customer(key)) if wanted.is_none_or(|wanted| wanted == key) => entity::customer::get(session(ctx), key).await?,
             _ => None,

@@ -142,8 +142,8 @@ async fn with(
 /// What departments write: each is decided field by field, for this caller and customer.
 #[Object]
 impl Writes {
-    /// Makes a customer. It is linked as every record is: when somebody is known by the same number or address, it becomes
-    /// theirs. Without an owner it is the caller's.
+    /// Makes a customer. It is linked as every record is: when a customer whom the caller may write so is known by the same
+    /// number or address, it becomes theirs; anybody else who is known makes it an error. Without an owner it is the caller's.
     async fn create_customer(&self, ctx: &Context<'_>, input: CustomerInput) -> Result<Payload<Customer>> {
         payload(ctx, customer::create(change(ctx), &input.written()).await.map(alone))
     }
@@ -154,8 +154,8 @@ impl Writes {
         with(ctx, &id, async |change, id| customer::update(change, id, version, &set.written(), &reason).await).await
     }
 
-    /// Hands all customers of one user over to another, with a note on each timeline; `from` may have left. At most 5,000 at a
-    /// time: call again while the result is 5,000.
+    /// Hands all customers of one user over to another, with a note on each timeline; `from` may have left. At most 500 at a
+    /// time: call again while the result is 500.
     async fn hand_over(&self, ctx: &Context<'_>, from: String, to: String, reason: String) -> Result<Payload<i32>> {
         payload(ctx, customer::hand_over(change(ctx), &from, &to, &reason).await.map(|count| i32::try_from(count).unwrap_or(i32::MAX)))
     }

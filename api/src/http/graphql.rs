@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
+use async_graphql::parser::types::OperationType;
 use entity::{Principal, TenantId, document};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,20 +45,24 @@ impl Body {
     /// The refusal: there is no such document, or the tenant takes registered ones only.
     pub async fn asked(self, shared: &Shared, tenant: TenantId, id: &str) -> Result<Asked, Done> {
         let refused = |code, message: &str| Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, code, message.to_owned());
-        let registered = shared.registered(tenant).await.map_err(|error| {
+        let unavailable = |error: entity::Error| {
             tracing::error!(%error, "the registered documents cannot be read");
             Done::Refused(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "not available at the moment; try again".to_owned())
-        })?;
+        };
+        let text = async |hash: [u8; 32]| document::text(&shared.house, tenant, &hash).await.map_err(unavailable);
         let query = match (self.query, self.document_id) {
             (Some(query), None) => {
-                if registered.required && registered.text(&document::hash(&query)).is_none() {
+                if shared.required(tenant).await.map_err(unavailable)? && text(document::hash(&query)).await?.is_none() {
                     return Err(refused("FORBIDDEN", "registered documents only are answered here: send a documentId"));
                 }
                 query
             }
             (None, Some(named)) => {
-                let text = document::read(&named).and_then(|hash| registered.text(&hash).map(str::to_owned));
-                text.ok_or_else(|| refused("NOT_FOUND", "documentId: no such document is registered"))?
+                let found = match document::read(&named) {
+                    Some(hash) => text(hash).await?,
+                    None => None,
+                };
+                found.ok_or_else(|| refused("NOT_FOUND", "documentId: no such document is registered"))?
             }
             _ => return Err(refused("BAD_USER_INPUT", MEMBERS)),
         };
@@ -247,7 +252,11 @@ pub async fn get(http: HttpRequest, shared: web::Data<Shared>, parameters: Resul
             Ok(asked) => asked,
             Err(refusal) => return exchange.done(&refusal),
         };
-        if asked.writes() {
+        let writes = match asked.ready(&shared) {
+            Ok(ready) => ready.kind == OperationType::Mutation,
+            Err(refusal) => return exchange.done(&refusal),
+        };
+        if writes {
             let mut answer = exchange.refuse(StatusCode::METHOD_NOT_ALLOWED, "BAD_USER_INPUT", "send mutations with POST");
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return answer;

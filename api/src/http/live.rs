@@ -11,8 +11,10 @@ use entity::audit::feed::{self, Happened};
 use entity::{Error, House, Principal, Session, TenantId};
 use futures_util::StreamExt;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::graphql::too_many;
 use super::perform::{Asked, Done, Ready, disclosure};
 use super::{Caller, Shared};
 use crate::graphql::subscription::{Interest, Interests, Occasion};
@@ -29,6 +31,9 @@ const MOST: u64 = 500;
 /// What is new in the logs that somebody follows.
 #[derive(Default)]
 pub struct Hub(Mutex<HashMap<TenantId, Sender<Arc<Happened>>>>);
+
+/// How many subscriptions run their operation at once: requests come first.
+static RUNNING: Semaphore = Semaphore::const_new(4);
 
 impl Hub {
     /// From now on.
@@ -94,6 +99,7 @@ pub struct Live {
     interests: Vec<Interest>,
     happened: Receiver<Arc<Happened>>,
     waiting: VecDeque<Occasion>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Live {
@@ -103,6 +109,7 @@ impl Live {
     /// What is to be answered instead.
     pub async fn begin(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Principal>, asked: Asked, ready: Ready) -> Result<Self, Done> {
         let Ready { document, name, .. } = ready;
+        let Some(place) = shared.stream(&principal) else { return Err(too_many()) };
         let unavailable = |error: Error| {
             tracing::error!(%error, "a subscription cannot begin");
             asked.withheld(&error.into())
@@ -122,16 +129,28 @@ impl Live {
             Ok(Some(response)) => Err(asked.answered(shared, response, vec![])),
             Ok(None) => {
                 let (shared, interests) = (shared.clone(), interests.taken());
-                Ok(Self { shared, caller, principal, admitted: Instant::now(), asked, document, name, interests, happened, waiting: VecDeque::new() })
+                Ok(Self {
+                    shared,
+                    caller,
+                    principal,
+                    admitted: Instant::now(),
+                    asked,
+                    document,
+                    name,
+                    interests,
+                    happened,
+                    waiting: VecDeque::new(),
+                    _place: place,
+                })
             }
         }
     }
 
-    /// What is to be told next.
+    /// What is to be told next; `None` when nothing has happened until then.
     ///
     /// # Errors
     /// Why there is nothing more.
-    pub async fn next(&mut self) -> Result<Done, Over> {
+    pub async fn next(&mut self, until: Instant) -> Result<Option<Done>, Over> {
         loop {
             if self.admitted.elapsed() > AGAIN {
                 self.principal = Arc::new(self.caller.admitted(&self.shared).await.map_err(|_| Over::Unauthorized)?);
@@ -139,11 +158,12 @@ impl Live {
             }
             if let Some(occasion) = self.waiting.pop_front() {
                 if let Some(done) = self.run(occasion).await? {
-                    return Ok(done);
+                    return Ok(Some(done));
                 }
                 continue;
             }
-            match tokio::time::timeout(AGAIN, self.happened.recv()).await {
+            match tokio::time::timeout_at(until.min(Instant::now() + AGAIN), self.happened.recv()).await {
+                Err(_) if Instant::now() >= until => return Ok(None),
                 Err(_) => {}
                 Ok(Ok(happened)) => self.waiting.extend(self.interests.iter().flat_map(|interest| occasions(*interest, &happened))),
                 Ok(Err(RecvError::Lagged(_))) => return Err(Over::TooSlow),
@@ -154,6 +174,7 @@ impl Live {
 
     /// Runs the operation on an occasion. Nothing is told of what the caller may not see.
     async fn run(&self, occasion: Occasion) -> Result<Option<Done>, Over> {
+        let _turn = RUNNING.acquire().await.map_err(|_| Over::Unavailable)?;
         let request = self.asked.request(self.document.clone()).data(occasion);
         let operation = self.asked.operation(&self.shared, "subscription", &self.name);
         let done = Session::run(&self.shared.house, &self.principal, operation, async |session| {

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use actix_web::middleware::Compress;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use entity::document::{self, Registered};
-use entity::{House, Principal, TenantId};
+use entity::{House, Principal, TenantId, document};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -40,11 +39,14 @@ pub struct Shared {
     rate: DefaultKeyedRateLimiter<String, StateInformationMiddleware>,
     /// How many requests of one caller run.
     running: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// How many streams of one caller go on.
+    streams: Mutex<HashMap<String, Arc<Semaphore>>>,
     hub: Hub,
-    documents: tokio::sync::Mutex<HashMap<TenantId, (Instant, Arc<Registered>)>>,
+    /// Whether tenants require registered documents, and since when that is known.
+    required: Mutex<HashMap<TenantId, (Instant, bool)>>,
 }
 
-/// How long a tenant's registered documents are known.
+/// How long it is known whether a tenant requires registered documents.
 const KNOWN: Duration = Duration::from_secs(3);
 
 /// A place to run in, until it is dropped.
@@ -73,17 +75,23 @@ impl Shared {
         Arc::clone(running.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.limits.concurrency))))
     }
 
-    /// What a tenant has registered, as of the last few seconds.
-    async fn registered(&self, tenant: TenantId) -> Result<Arc<Registered>, entity::Error> {
-        let mut documents = self.documents.lock().await;
-        if let Some((read, registered)) = documents.get(&tenant)
-            && read.elapsed() < KNOWN
-        {
-            return Ok(Arc::clone(registered));
+    /// Whether a tenant requires registered documents, as of the last few seconds.
+    async fn required(&self, tenant: TenantId) -> Result<bool, entity::Error> {
+        let known = self.required.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).copied();
+        if let Some((_, required)) = known.filter(|(read, _)| read.elapsed() < KNOWN) {
+            return Ok(required);
         }
-        let registered = Arc::new(document::registered(&self.house, tenant).await?);
-        documents.insert(tenant, (Instant::now(), Arc::clone(&registered)));
-        Ok(registered)
+        let required = document::required(&self.house, tenant).await?;
+        self.required.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, (Instant::now(), required));
+        Ok(required)
+    }
+
+    /// A place for one more stream of a caller.
+    fn stream(&self, principal: &Principal) -> Option<OwnedSemaphorePermit> {
+        let caller = format!("{} {}", principal.tenant().0, principal.subject());
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = streams.entry(caller).or_insert_with(|| Arc::new(Semaphore::new(self.limits.streams)));
+        Arc::clone(places).try_acquire_owned().ok()
     }
 
     /// A place for a request of a caller; without one, how many there may be in a second.
@@ -124,7 +132,8 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         rate: RateLimiter::keyed(Quota::per_second(rate)).with_middleware(),
         running: Mutex::default(),
         hub: Hub::default(),
-        documents: tokio::sync::Mutex::default(),
+        required: Mutex::default(),
+        streams: Mutex::default(),
     });
     let body = config.limits.body;
     let factory = move || {

@@ -62,11 +62,6 @@ pub struct Ready {
 }
 
 impl Asked {
-    /// Whether the operation that is asked for is a mutation.
-    pub fn writes(&self) -> bool {
-        async_graphql::parser::parse_query(&self.query).is_ok_and(|document| kind(self.operation_name.as_ref(), &document) == OperationType::Mutation)
-    }
-
     /// Checks the document against the limits.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::graphql::{Body, too_many};
@@ -203,9 +204,7 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
         let errors = serde_json::to_value(done).map(|done| done["errors"].clone()).unwrap_or_default();
         Out::Message(word(&Told::Error { id, payload: errors }), Some(id.to_owned()))
     };
-    if shared.place(&principal).is_err() {
-        return failed(&too_many());
-    }
+    let Ok(place) = shared.place(&principal) else { return failed(&too_many()) };
     let asked = match body.asked(shared, principal.tenant(), &Uuid::now_v7().to_string()).await {
         Ok(asked) => asked,
         Err(refusal) => return failed(&refusal),
@@ -217,19 +216,22 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
     let complete = || Out::Message(word(&Told::Complete { id }), Some(id.to_owned()));
     if ready.kind != OperationType::Subscription {
         let done = perform(shared, &principal, asked).await;
+        drop(place);
         if !matches!(done, Done::Answered(..)) {
             return failed(&done);
         }
         let _ = out.send(Out::Message(word(&Told::Next { id, payload: &done }), None)).await;
         return complete();
     }
+    drop(place);
     let mut live = match Live::begin(shared, caller, principal, asked, ready).await {
         Ok(live) => live,
         Err(refusal) => return failed(&refusal),
     };
     loop {
-        match live.next().await {
-            Ok(done) => {
+        match live.next(Instant::now() + ALIVE).await {
+            Ok(None) => {}
+            Ok(Some(done)) => {
                 let told = Out::Message(word(&Told::Next { id, payload: &done }), None);
                 match tokio::time::timeout(PATIENCE, out.send(told)).await {
                     Ok(Ok(())) => {}

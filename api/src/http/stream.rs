@@ -8,6 +8,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::OperationType;
 use futures_util::stream;
+use tokio::time::Instant;
 
 use super::graphql::{Exchange, is_json, read, too_many};
 use super::live::Live;
@@ -79,10 +80,10 @@ impl State {
             Self::Ended => return None,
             // At once, so that whoever asked knows that it goes on.
             Self::Begins(live) => (":\n\n".to_owned(), Self::Goes(live)),
-            Self::Goes(mut live) => match tokio::time::timeout(ALIVE, live.next()).await {
-                Err(_) => (":\n\n".to_owned(), Self::Goes(live)),
-                Ok(Ok(done)) => (event(&done), Self::Goes(live)),
-                Ok(Err(_)) => ("event: complete\ndata:\n\n".to_owned(), Self::Ended),
+            Self::Goes(mut live) => match live.next(Instant::now() + ALIVE).await {
+                Ok(None) => (":\n\n".to_owned(), Self::Goes(live)),
+                Ok(Some(done)) => (event(&done), Self::Goes(live)),
+                Err(_) => ("event: complete\ndata:\n\n".to_owned(), Self::Ended),
             },
             Self::Once(done) => (event(&done), Self::Completes),
             Self::Completes => ("event: complete\ndata:\n\n".to_owned(), Self::Ended),

@@ -127,7 +127,8 @@ pub async fn approve_pruning(change: &Change) -> Result<Pruning, Error> {
     }
     let values = vec![(table::Column::ApprovedBy, Expr::value(me)), (table::Column::ApprovedAt, Expr::value(change.now()))];
     scope.update_where::<table::Entity>(Condition::all().add(table::Column::Below.eq(open.below)).add(table::Column::ApprovedBy.is_null()), values).await?;
-    // Rows of which the last word goes are told of anew, by the event of this pruning.
+    // Rows of which the last word goes are told of anew, by the event of this pruning; nobody writes them meanwhile.
+    crate::tenant::lock(scope).await?;
     let mut told = Told::default();
     for row in scope.rows(cells::LISTS, []).await? {
         told.hear(row.try_get("", "sequence")?, &row.try_get::<Vec<u8>>("", "cells")?);

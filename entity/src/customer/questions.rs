@@ -77,9 +77,13 @@ pub struct Page {
 #[derive(Clone, Debug)]
 pub struct Cut {
     /// How many.
-    pub first: u64,
+    pub most: u64,
     /// Behind this cursor.
     pub after: Option<Vec<u8>>,
+    /// In front of this one.
+    pub before: Option<Vec<u8>>,
+    /// The last of them, and not the first.
+    pub last: bool,
     /// Greatest first.
     pub descending: bool,
 }
@@ -166,8 +170,9 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
     let query = query_id(session, filter, order, cut.descending)?;
     let Some(mut select) = filtered(session, filter)? else { return Ok(Page { customers: vec![], more: false }) };
     select = select.filter(column.is_not_null()).filter(within(session, sorted));
-    if let Some(cursor) = &cut.after {
-        let stale = || Error::Invalid("after: not a cursor of this query; start again without it".to_owned());
+    for (name, cursor, up) in [("after", &cut.after, !cut.descending), ("before", &cut.before, cut.descending)] {
+        let Some(cursor) = cursor else { continue };
+        let stale = || Error::Invalid(format!("{name}: not a cursor of this query; start again without it"));
         let position = session.keyring().open_cursor(query, cursor).map_err(|_| stale())?;
         let (key, id): (String, Uuid) = serde_json::from_slice(&position).map_err(|_| stale())?;
         let value: Value = match order {
@@ -175,14 +180,18 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
             Order::UpdatedAt => DateTime::parse_from_rfc3339(&key).map_err(|_| stale())?.to_utc().into(),
             Order::FirstFollowUp => key.parse::<NaiveDate>().map_err(|_| stale())?.into(),
         };
-        let (beyond, tie) = if cut.descending { (column.lt(value.clone()), Column::Id.lt(id)) } else { (column.gt(value.clone()), Column::Id.gt(id)) };
+        let (beyond, tie) = if up { (column.gt(value.clone()), Column::Id.gt(id)) } else { (column.lt(value.clone()), Column::Id.lt(id)) };
         select = select.filter(Condition::any().add(beyond).add(Condition::all().add(column.eq(value)).add(tie)));
     }
-    let direction = if cut.descending { sea_orm::Order::Desc } else { sea_orm::Order::Asc };
-    let mut rows = select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.first + 1).all(session.scope().tx()).await?;
-    let limit = usize::try_from(cut.first).unwrap_or(usize::MAX);
+    // The last ones are found from the end.
+    let direction = if cut.descending == cut.last { sea_orm::Order::Asc } else { sea_orm::Order::Desc };
+    let mut rows = select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.most + 1).all(session.scope().tx()).await?;
+    let limit = usize::try_from(cut.most).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
+    if cut.last {
+        rows.reverse();
+    }
     let mut customers = Vec::with_capacity(rows.len());
     for row in rows {
         let key = match order {

@@ -1,7 +1,10 @@
 //! What people write about customers: a new one, corrections, handing over. Each value is cleaned and validated as an import's
 //! cell is, and each field needs its own permission.
 
-use policy::{Act, Field};
+use std::collections::BTreeSet;
+
+use policy::field::kinds::{Email, Name, Phone};
+use policy::{Act, Field, Pii};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
@@ -74,10 +77,10 @@ pub(crate) async fn derive(change: &Change, customers: &[Uuid]) -> Result<(), Er
 }
 
 /// The most customers of one handover.
-const HANDED: u64 = 5_000;
+const HANDED: u64 = 500;
 
-/// Hands all customers of one person over to another, with a note on each timeline. Returns how many there were; when more are
-/// left than one transaction takes, call again.
+/// Hands all customers of one person over to another, with a note on each timeline. Returns how many there were, at most 500:
+/// call again while it is so many.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not write the owner of one of them; [`Error::Invalid`] when there is no such user.
@@ -123,10 +126,13 @@ async fn draft(change: &Change, written: &[Written<'_>]) -> Result<Draft, Error>
     }
     // Linking tells whether somebody is known by these: that is a search.
     if let Some(phone) = &read.phone {
-        change.try_value(phone).await?;
+        change.try_value::<Phone>(&Field::Phone.masked(phone.expose()), phone.expose()).await?;
     }
     if let Some(email) = &read.email {
-        change.try_value(email).await?;
+        change.try_value::<Email>(&Field::Email.masked(email.expose()), email.expose()).await?;
+    }
+    if let (Some(name), Some(company)) = (&read.name, &read.company) {
+        change.try_value::<Name>(company, &format!("{company}\n{}", name.expose())).await?;
     }
     let Pins { name, phone, landline, email, address, remarks, company, industry, channel, first_follow_up, status, owner, .. } = read;
     Ok(Draft {
@@ -150,8 +156,28 @@ async fn draft(change: &Change, written: &[Written<'_>]) -> Result<Draft, Error>
     })
 }
 
-/// Makes a customer from what a person has written. It is linked like every record: when somebody is known by the same number
-/// or address, it becomes theirs.
+/// Refuses a record that would become part of a customer that the caller may not write so, or of several. The answer is one and
+/// the same, whoever it is.
+async fn alone_or_theirs(change: &Change, run: &link::Run, member: &link::Member, written: &[Written<'_>]) -> Result<(), Error> {
+    let keys: Vec<link::Shared> = member.keys().collect();
+    let known: BTreeSet<Uuid> = run.known_by(change, &keys).await?.into_iter().collect();
+    let reach = |customer: &Customer| change.principal().reach(&customer.whose());
+    let theirs = match known.iter().collect::<Vec<_>>()[..] {
+        [] => true,
+        [one] => get(change, *one).await?.is_some_and(|customer| {
+            let mut fields = written.iter().map(|(field, _)| *field);
+            fields.all(|field| change.matrix().allows(field, Act::Write, reach(&customer)))
+        }),
+        _ => false,
+    };
+    if theirs {
+        return Ok(());
+    }
+    Err(Error::Invalid("Customer.phone: somebody is known by this number, address or name already; find them, or ask the data steward".to_owned()))
+}
+
+/// Makes a customer from what a person has written. It is linked like every record: when a customer whom the caller may write so
+/// is known by the same number or address, it becomes theirs.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not write these fields of customers of their own; [`Error::Faults`] for every field that is not
@@ -163,8 +189,9 @@ pub async fn create(change: &Change, written: &[Written<'_>]) -> Result<Customer
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
     let row = crate::import::by_hand(change, draft(change, written).await?).await?;
-    let touched = Touched { fresh: vec![row.member], ..Touched::default() };
     let mut run = link::Run::of(scope).await?;
+    alone_or_theirs(change, &run, &row.member, written).await?;
+    let touched = Touched { fresh: vec![row.member], ..Touched::default() };
     let settled = link::settle(change, &mut run, touched, Why { kind: "linked", reason: "by the rules, as it was written" }).await?;
     let customer = settled.customers.get(&row.id).copied().ok_or(Error::NotFound)?;
     let mut record = row.record;

@@ -100,6 +100,12 @@ impl Run {
         Reader { scope: change.scope(), keys: change.keyring(), sources: &self.sources }
     }
 
+    /// The customers whose records share one of these keys.
+    pub(crate) async fn known_by(&self, change: &Change, keys: &[Shared]) -> Result<Vec<Uuid>, Error> {
+        let keys: Vec<Shared> = keys.iter().copied().filter(|key| !self.is_spent(key)).collect();
+        Ok(self.reader(change).sharing(&keys, CROWD).await?.0.into_iter().filter_map(|sharing| sharing.customer).collect())
+    }
+
     /// Finds out which keys are spent, before all that shares them is loaded: of a switchboard's records a few tell.
     async fn spend(&mut self, change: &Change, keys: &[Shared]) -> Result<(), Error> {
         let crowded = self.reader(change).crowded(keys, CROWD).await?;

@@ -142,7 +142,7 @@ async fn cells() {
         let mut times = Vec::new();
         for _ in 0..20 {
             let took = Session::run(&house, &support, Operation::new("query", "Cells"), async |session| {
-                let cut = entity::customer::Cut { first: 500, after: None, descending: false };
+                let cut = entity::customer::Cut { most: 500, after: None, before: None, last: false, descending: false };
                 let page = entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut).await.unwrap().customers;
                 let begun = Instant::now();
                 let mut shown = 0;
@@ -187,7 +187,7 @@ async fn log(events: u64, grown: Option<u64>) {
         let acme = house.tenant("acme").await.unwrap().id;
         let support = house.operator(acme, "bench", "support", Some("customer_service"));
         let customers = Session::run(&house, &support, Operation::new("query", "Some"), async |session| {
-            let cut = entity::customer::Cut { first: 100, after: None, descending: false };
+            let cut = entity::customer::Cut { most: 100, after: None, before: None, last: false, descending: false };
             entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut).await.unwrap().customers
         })
         .await
