@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Stop;
+use crate::outbound::Address;
 
 /// How long a set holds.
 const HOLDS: Duration = Duration::from_mins(5);
@@ -31,7 +32,7 @@ pub struct Key {
 
 enum From {
     File(PathBuf),
-    Address(String, reqwest::Client),
+    Address(Address),
 }
 
 /// A key set that is kept current.
@@ -51,19 +52,12 @@ impl Keys {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => return Err(Stop::new("jwks_file, jwks_url: one of them, not both")),
             (Some(file), None) => From::File(file.clone()),
-            (None, Some(url)) => {
-                let good = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-                if !good {
-                    return Err(Stop::new("jwks_url: not an address that begins with https:// or http://"));
-                }
-                let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
-                From::Address(url.clone(), client.map_err(|problem| Stop::new(format!("jwks_url: {problem}")))?)
-            }
+            (None, Some(url)) => From::Address(Address::of("jwks_url", url, PATIENCE)?),
         };
         let known = match &from {
             From::File(file) => keys(&std::fs::read(file).map_err(|problem| Stop::new(format!("jwks_file {}: {}", file.display(), problem.kind())))?)
                 .map_err(|problem| Stop::new(format!("jwks_file {}: {problem}", file.display())))?,
-            From::Address(..) => Vec::new(),
+            From::Address(_) => Vec::new(),
         };
         Ok(Some(Self { from, known: RwLock::new(known), read: Mutex::default() }))
     }
@@ -96,11 +90,8 @@ impl Keys {
     async fn fetch(&self) -> Result<Vec<Key>, String> {
         match &self.from {
             From::File(file) => keys(&tokio::fs::read(file).await.map_err(|problem| problem.kind().to_string())?),
-            From::Address(url, client) => {
-                let mut answer = client.get(url).send().await.map_err(|problem| problem.without_url().to_string())?;
-                if !answer.status().is_success() {
-                    return Err(format!("it answered {}", answer.status().as_u16()));
-                }
+            From::Address(address) => {
+                let mut answer = address.get().await?;
                 let mut text = Vec::new();
                 while let Some(part) = answer.chunk().await.map_err(|problem| problem.without_url().to_string())? {
                     text.extend_from_slice(&part);

@@ -10,6 +10,7 @@ use entity::{Error, House, audit};
 
 use crate::config::Config;
 use crate::error::Stop;
+use crate::outbound::Address;
 
 /// How often there is a look whether the logs have grown.
 const ROUND: Duration = Duration::from_secs(10);
@@ -24,8 +25,7 @@ const UNSENT: usize = 1_000;
 /// Where signed checkpoints go beside the database.
 pub struct Published {
     file: Option<PathBuf>,
-    url: Option<String>,
-    client: reqwest::Client,
+    address: Option<Address>,
     unsent: VecDeque<String>,
 }
 
@@ -35,13 +35,8 @@ impl Published {
     /// # Errors
     /// The address is none.
     pub fn of(config: &Config) -> Result<Self, Stop> {
-        let url = config.checkpoint_url.clone();
-        if url.as_deref().is_some_and(|url| !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))) {
-            return Err(Stop::new("checkpoint_url: not an address that begins with https:// or http://"));
-        }
-        let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
-        let client = client.map_err(|problem| Stop::new(format!("checkpoint_url: {problem}")))?;
-        Ok(Self { file: config.checkpoint_file.clone(), url, client, unsent: VecDeque::new() })
+        let address = config.checkpoint_url.as_deref().map(|url| Address::of("checkpoint_url", url, PATIENCE)).transpose()?;
+        Ok(Self { file: config.checkpoint_file.clone(), address, unsent: VecDeque::new() })
     }
 
     /// Signs what has grown and publishes it. What was published before is looked at first: nothing that contradicts it is
@@ -55,22 +50,18 @@ impl Published {
             house.remember(&read(path)?).await?;
         }
         let notes = house.checkpoint().await.map_err(|error: Error| Stop::from(error))?;
-        if self.url.is_some() {
+        if self.address.is_some() {
             self.unsent.extend(notes.iter().cloned());
         }
         if let Some(path) = &self.file {
             add(path, &notes).map_err(|problem| Stop::new(format!("checkpoint file {}: {}", path.display(), problem.kind())))?;
         }
-        if let Some(url) = &self.url {
+        if let Some(address) = &self.address {
             let old = self.unsent.len().saturating_sub(UNSENT);
             self.unsent.drain(..old);
             if !self.unsent.is_empty() {
-                let posted = self.client.post(url).header("content-type", "text/plain; charset=utf-8").body(together(&self.unsent)).send().await;
                 let refused = |said: String| Stop::new(format!("checkpoint_url: {said}; the checkpoints are posted again"));
-                let answer = posted.map_err(|problem| refused(problem.without_url().to_string()))?;
-                if !answer.status().is_success() {
-                    return Err(refused(format!("it answered {}", answer.status().as_u16())));
-                }
+                address.post(together(&self.unsent)).await.map_err(refused)?;
                 self.unsent.clear();
             }
         }

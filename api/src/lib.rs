@@ -15,5 +15,6 @@ pub mod intake;
 mod jwks;
 pub mod keeper;
 pub mod limits;
+mod outbound;
 mod person;
 mod uploads;

@@ -10,14 +10,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use entity::{Operation, Principal, Session};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::auth::NotAdmitted;
 use crate::commands::Rejects;
 use crate::error::Stop;
 use crate::graphql;
-use crate::http::{Shared, admit};
+use crate::http::{Exchange, Shared, admit};
 use crate::intake::{self, File, Options};
 
 /// What the address says of an upload.
@@ -34,44 +32,23 @@ pub struct About {
     plan: Option<String>,
 }
 
-fn answer(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::VARY, "Authorization"))
-        .json(body)
-}
-
-fn refuse(status: StatusCode, message: &str) -> HttpResponse {
-    answer(status, &json!({ "errors": [{ "message": message }] }))
-}
-
-fn not_admitted(refusal: NotAdmitted) -> HttpResponse {
-    match refusal {
-        NotAdmitted::Unauthenticated => {
-            let mut answer = refuse(StatusCode::UNAUTHORIZED, "send a valid token: Authorization: Bearer …");
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer realm=\"panorama\""));
-            answer
-        }
-        NotAdmitted::Purpose(message) => refuse(StatusCode::BAD_REQUEST, &message),
-        NotAdmitted::Unavailable => refuse(StatusCode::SERVICE_UNAVAILABLE, "not available at the moment; try again"),
-    }
-}
+const JSON: &str = "application/json";
 
 /// `POST /api/v1/imports?source=sales&name=sales.csv&dryRun=true`: imports the body and answers with the report. Without a
 /// source, it is the one whose last file had the same header.
 pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<web::Query<About>, actix_web::Error>, payload: web::Payload) -> HttpResponse {
+    let exchange = Exchange::of(&http, JSON);
     let principal = match admit(&http, &shared).await {
         Ok(principal) => Arc::new(principal),
-        Err(refusal) => return not_admitted(refusal),
+        Err(refusal) => return exchange.not_admitted(refusal),
     };
-    let caller = format!("{} {}", principal.tenant().0, principal.subject());
-    let Ok(_running) = shared.slot(&caller).try_acquire_owned() else {
-        return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests at once; try again in a second");
+    let Some(_running) = shared.slot(&principal) else {
+        return exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second");
     };
-    let Ok(about) = about else { return refuse(StatusCode::BAD_REQUEST, "the address takes source, name, dryRun and plan") };
+    let Ok(about) = about else { return exchange.refuse(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", "the address takes source, name, dryRun and plan") };
     let Ok(Ok(bytes)) = payload.to_bytes_limited(shared.upload()).await else {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the file is larger than an upload may be, or did not arrive whole; import it with `panorama import`");
+        let said = "the file is larger than an upload may be, or did not arrive whole; import it with `panorama import`";
+        return exchange.refuse(StatusCode::PAYLOAD_TOO_LARGE, "BAD_USER_INPUT", said);
     };
     let about = about.into_inner();
     // A name that is more than a name would be a path, or worse.
@@ -80,37 +57,38 @@ pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<
     let files = [File::of(about.source.as_deref(), &name, Vec::from(bytes))];
     let options = Options { dry_run: about.dry_run, plan: about.plan, uploaded: true };
     match intake::run(shared.house(), &principal, &files, &options, &mut |_| {}).await {
-        Ok(report) => answer(StatusCode::OK, &json!(report)),
-        Err(stop) if stop.to_string().starts_with("not permitted") => refuse(StatusCode::FORBIDDEN, "not permitted"),
-        Err(stop) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &stop.to_string()),
+        Ok(report) => exchange.answer(StatusCode::OK, &report),
+        Err(stop) if stop.to_string().starts_with("not permitted") => exchange.refuse(StatusCode::FORBIDDEN, "FORBIDDEN", "not permitted"),
+        Err(stop) => exchange.refuse(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", &stop.to_string()),
     }
 }
 
 /// `GET /api/v1/imports/{id}/rejects.csv`: the refused rows in the source's columns, each with reason and suggestion, as clear
 /// as the caller may see them. They go out window by window, each when its access is recorded.
 pub async fn rejected(http: HttpRequest, shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
+    let exchange = Exchange::of(&http, JSON);
     let principal = match admit(&http, &shared).await {
         Ok(principal) => Arc::new(principal),
-        Err(refusal) => return not_admitted(refusal),
+        Err(refusal) => return exchange.not_admitted(refusal),
     };
-    let Some(id) = graphql::import_key(&id).or_else(|| Uuid::parse_str(&id).ok()) else { return refuse(StatusCode::NOT_FOUND, "not found") };
+    let not_found = || exchange.refuse(StatusCode::NOT_FOUND, "NOT_FOUND", "not found");
+    let Some(id) = graphql::import_key(&id).or_else(|| Uuid::parse_str(&id).ok()) else { return not_found() };
     let read = Session::run(shared.house(), &principal, operation(), async |session| Rejects::begin(&session, id).await);
     match read.await {
-        Ok(Ok((rejects, header))) => HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
+        Ok(Ok((rejects, header))) => exchange
+            .builder(StatusCode::OK, "text/csv; charset=utf-8")
             .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"rejects.csv\""))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .streaming(stream::iter([Ok(header.into())]).chain(stream::try_unfold((shared, principal, rejects), window))),
-        Ok(Err(entity::Error::NotFound)) => refuse(StatusCode::NOT_FOUND, "not found"),
-        Ok(Err(entity::Error::Denied)) => refuse(StatusCode::FORBIDDEN, "not permitted"),
+        Ok(Err(entity::Error::NotFound)) => not_found(),
+        Ok(Err(entity::Error::Denied)) => exchange.refuse(StatusCode::FORBIDDEN, "FORBIDDEN", "not permitted"),
         Ok(Err(error)) => {
             tracing::error!(%error, "rejects could not be read");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong")
+            exchange.refuse(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", "something went wrong")
         }
         Err(unaccounted) => {
             tracing::error!(error = %unaccounted, "an answer was withheld");
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "the answer cannot be given, because the access cannot be recorded; try again")
+            let said = "the answer cannot be given, because the access cannot be recorded; try again";
+            exchange.refuse(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", said)
         }
     }
 }

@@ -57,14 +57,14 @@ impl Scope {
         A::Entity: Tenanted,
     {
         let columns: Vec<_> = <<A::Entity as EntityTrait>::Column as Iterable>::iter().collect();
-        let sealed = columns.first().and_then(|column| cells::table(&column.entity_name().to_string()));
+        let sealed = cells::Columns::of();
         let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
         let most = if postgres { ARRAY_ROWS } else { LENGTHS[0].min(crate::store::BIND_LIMIT / columns.len()) };
         let mut rows = rows.map(|row| {
             row.map(|mut row| {
                 row.set(<A::Entity as Tenanted>::TENANT, self.tenant().into());
-                if let Some(table) = sealed {
-                    self.written().row(table, &row);
+                if let Some(sealed) = &sealed {
+                    self.written().row(sealed, &row);
                 }
                 row
             })

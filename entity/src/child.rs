@@ -97,7 +97,10 @@ where
     let Some(row) = scope.find::<E>().filter(E::ID.eq(id)).one(scope.tx()).await? else { return Ok(None) };
     let Some(of) = E::customer(&row) else { return Ok(None) };
     let customer = customer::get(session, of).await?;
-    Ok(customer.map(|customer| (customer.clone(), Reaching::new(customer.whose(), row))))
+    Ok(customer.map(|customer| {
+        let child = Reaching::new(customer.whose(), row);
+        (customer, child)
+    }))
 }
 
 /// How many rows each customer has.

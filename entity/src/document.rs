@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bulk::Existing;
 use crate::store::Tenanted;
-use crate::vault::hex;
+use crate::vault::{hex, unhex};
 use crate::{Change, Error, House, Session, TenantId, setting};
 
 mod table {
@@ -75,15 +75,7 @@ pub fn hash(text: &str) -> [u8; 32] {
 /// The hash in an id.
 #[must_use]
 pub fn read(id: &str) -> Option<[u8; 32]> {
-    let digits = id.strip_prefix(PREFIX)?;
-    if digits.len() != 64 || !digits.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(bytes)
+    unhex(id.strip_prefix(PREFIX)?)?.try_into().ok()
 }
 
 /// Whether a tenant's callers may ask registered documents only.

@@ -11,7 +11,6 @@ use sea_orm::sea_query::ExprTrait;
 
 use crate::bulk::Existing;
 use crate::customer::{self, Customer};
-
 use crate::store::Tenanted;
 use crate::vault::{Keyring, RecordKey, Sealed, Wrapped};
 use crate::{Change, Error, Scope};
@@ -79,20 +78,20 @@ const PLACE: &str = "pin";
 /// field and what it expects, never the value.
 pub async fn set(change: &Change, id: Uuid, field: Field, value: &str, reason: &str) -> Result<Customer, Error> {
     let customer = customer::writable(change, id, [field]).await?;
-    put(change, &customer, field, value, reason).await?;
+    let mut pins = Pins::default();
+    read(change, &mut pins, field, value).await?;
+    put(change, &customer, field, &pins, reason).await?;
     change.note("pinned", field.entry().key);
     customer::derive(change, &[customer.id()]).await?;
     customer::get(change, customer.id()).await?.ok_or(Error::NotFound)
 }
 
-/// Pins a value of a customer that the caller may write; the customer is not derived yet.
-pub(crate) async fn put(change: &Change, customer: &Customer, field: Field, value: &str, reason: &str) -> Result<(), Error> {
+/// Pins a value, of those that were read, of a customer that the caller may write; the customer is not derived yet.
+pub(crate) async fn put(change: &Change, customer: &Customer, field: Field, pins: &Pins, reason: &str) -> Result<(), Error> {
     let scope = change.scope();
     let row_id = Uuid::now_v7();
     let (key, wrapped, epoch) = change.keyring().new_record(PLACE, row_id)?;
-    let mut clean_value = Pins::default();
-    read(change, &mut clean_value, field, value).await?;
-    let value = stored(&key, field, &clean_value)?;
+    let value = stored(&key, field, pins)?;
     scope.delete_where::<Entity>(Column::CustomerId.eq(customer.id()).and(Column::Field.eq(field.entry().key))).await?;
     let (sealed, plain) = match value {
         Value::Sealed(bytes) => (Some(bytes), None),

@@ -98,7 +98,7 @@ pub async fn keep(change: &Change, basis: Value, outcome: Value) -> Result<Strin
 pub async fn promised(session: &Session, hash: &str, basis: &Value) -> Result<Value, Error> {
     session.permit(Verb::ImportRun)?;
     let scope = session.scope();
-    let bytes: Vec<u8> = (0..hash.len() / 2).filter_map(|i| u8::from_str_radix(hash.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+    let bytes = crate::vault::unhex(hash).unwrap_or_default();
     let row = scope.find::<Entity>().filter(Column::Hash.eq(bytes)).one(scope.tx()).await?;
     let plan = row.ok_or_else(|| Error::Invalid("there is no plan of this hash; make one with --dry-run".to_owned()))?;
     for (part, words) in [

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod bundles;
 mod cells;
 mod clients;
 mod crossing;

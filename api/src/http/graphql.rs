@@ -103,7 +103,8 @@ impl Exchange {
         answer
     }
 
-    fn answer(&self, status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
+    /// An answer of the exchange's media type.
+    pub fn answer(&self, status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
         self.builder(status, &format!("{}; charset=utf-8", self.media)).body(serde_json::to_vec(body).unwrap_or_default())
     }
 

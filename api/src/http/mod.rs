@@ -26,6 +26,7 @@ use crate::graphql::Schema;
 use crate::keeper::Published;
 use crate::{keeper, uploads};
 
+pub(crate) use graphql::Exchange;
 use live::Hub;
 
 /// What every worker shares.
@@ -38,12 +39,35 @@ pub struct Shared {
     limits: Limits,
     rate: DefaultKeyedRateLimiter<String, StateInformationMiddleware>,
     /// How many requests of one caller run.
-    running: Mutex<HashMap<String, Arc<Semaphore>>>,
+    running: Places,
     /// How many streams of one caller go on.
-    streams: Mutex<HashMap<String, Arc<Semaphore>>>,
+    streams: Places,
     hub: Hub,
     /// Whether tenants require registered documents, and since when that is known.
     required: Mutex<HashMap<TenantId, (Instant, bool)>>,
+}
+
+/// So many places for each caller. Callers are users and tokens of the tenants, so the map stays small.
+struct Places {
+    most: usize,
+    of: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { most, of: Mutex::default() }
+    }
+
+    fn take(&self, caller: &str) -> Option<OwnedSemaphorePermit> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = of.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.most)));
+        Arc::clone(places).try_acquire_owned().ok()
+    }
+}
+
+/// What a caller is known by.
+fn called(principal: &Principal) -> String {
+    format!("{} {}", principal.tenant().0, principal.subject())
 }
 
 /// How long it is known whether a tenant requires registered documents.
@@ -69,10 +93,9 @@ impl Shared {
         self.limits.upload
     }
 
-    /// The places for requests of one caller. Callers are users and tokens of the tenants, so the map stays small.
-    pub fn slot(&self, caller: &str) -> Arc<Semaphore> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(running.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.limits.concurrency))))
+    /// A place for a request of a caller that takes its time.
+    pub fn slot(&self, principal: &Principal) -> Option<OwnedSemaphorePermit> {
+        self.running.take(&called(principal))
     }
 
     /// Whether a tenant requires registered documents, as of the last few seconds.
@@ -88,18 +111,14 @@ impl Shared {
 
     /// A place for one more stream of a caller.
     fn stream(&self, principal: &Principal) -> Option<OwnedSemaphorePermit> {
-        let caller = format!("{} {}", principal.tenant().0, principal.subject());
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = streams.entry(caller).or_insert_with(|| Arc::new(Semaphore::new(self.limits.streams)));
-        Arc::clone(places).try_acquire_owned().ok()
+        self.streams.take(&called(principal))
     }
 
     /// A place for a request of a caller; without one, how many there may be in a second.
     fn place(&self, principal: &Principal) -> Result<Place, String> {
         let policy = format!("\"default\";q={};w=1", self.limits.rate.max(1));
-        let caller = format!("{} {}", principal.tenant().0, principal.subject());
-        let Ok(running) = self.slot(&caller).try_acquire_owned() else { return Err(policy) };
-        match self.rate.check_key(&caller) {
+        let Some(running) = self.slot(principal) else { return Err(policy) };
+        match self.rate.check_key(&called(principal)) {
             Ok(state) => Ok(Place { _running: running, policy, left: state.remaining_burst_capacity() }),
             Err(_) => Err(policy),
         }
@@ -130,10 +149,10 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         names,
         limits: config.limits.clone(),
         rate: RateLimiter::keyed(Quota::per_second(rate)).with_middleware(),
-        running: Mutex::default(),
+        running: Places::new(config.limits.concurrency),
         hub: Hub::default(),
         required: Mutex::default(),
-        streams: Mutex::default(),
+        streams: Places::new(config.limits.streams),
     });
     let body = config.limits.body;
     let factory = move || {

@@ -81,7 +81,7 @@ impl Asked {
     /// As the log will tell it.
     pub fn operation(&self, shared: &Shared, kind: &'static str, name: &str) -> Operation {
         Operation::new(kind, name)
-            .of_document(&self.query, Value::Object(self.variables.clone()).to_string().into_bytes())
+            .of_document(&self.query, serde_json::to_vec(&self.variables).unwrap_or_default())
             .in_request(&self.request)
             .within(Duration::from_secs(shared.limits.seconds))
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, IdenStatic, Iterable, QueryResult, Set};
+use sea_orm::{ActiveValue, Iterable, QueryResult, Set};
 use sha2::{Digest, Sha256};
 
 use crate::store::Tenanted;
@@ -77,27 +77,41 @@ fn digest<'c>(cells: impl Iterator<Item = Option<&'c [u8]>>) -> Mark {
     mark
 }
 
+/// Where the sealed cells of a table's rows are.
+pub(crate) struct Columns<C> {
+    table: u8,
+    id: C,
+    sealed: Vec<C>,
+}
+
+impl<C: ColumnTrait + Iterable> Columns<C> {
+    /// Of a table with sealed cells.
+    pub fn of() -> Option<Self> {
+        let named = |name: &str| C::iter().find(|column| column.as_str() == name);
+        let table = table(&C::iter().next()?.entity_name().to_string())?;
+        let sealed = SEALED[usize::from(table)].1.iter().map(|name| named(name)).collect::<Option<_>>()?;
+        Some(Self { table, id: named("id")?, sealed })
+    }
+}
+
 /// The rows whose cells a transaction wrote. Those without a digest are read when it ends.
 #[derive(Default)]
 pub(crate) struct Written(Mutex<HashMap<Place, Option<Mark>>>);
 
 impl Written {
     /// A row is being written whole.
-    pub fn row<A: ActiveModelTrait>(&self, table: u8, row: &A) {
-        let value = |name: &str| {
-            let column = <A::Entity as EntityTrait>::Column::iter().find(|column| column.as_str() == name)?;
-            match row.get(column) {
-                ActiveValue::Set(value) | ActiveValue::Unchanged(value) => Some(value),
-                ActiveValue::NotSet => None,
-            }
+    pub fn row<A: ActiveModelTrait>(&self, columns: &Columns<<A::Entity as EntityTrait>::Column>, row: &A) {
+        let value = |column| match row.get(column) {
+            ActiveValue::Set(value) | ActiveValue::Unchanged(value) => Some(value),
+            ActiveValue::NotSet => None,
         };
-        let Some(Value::Uuid(Some(id))) = value("id") else { return };
-        let cells: Vec<Option<Value>> = SEALED[usize::from(table)].1.iter().map(|name| value(name)).collect();
+        let Some(Value::Uuid(Some(id))) = value(columns.id) else { return };
+        let cells: Vec<Option<Value>> = columns.sealed.iter().map(|column| value(*column)).collect();
         let mark = digest(cells.iter().map(|cell| match cell {
             Some(Value::Bytes(Some(bytes))) => Some(bytes.as_slice()),
             _ => None,
         }));
-        self.held().insert((table, id), Some(mark));
+        self.held().insert((columns.table, id), Some(mark));
     }
 
     /// Rows were written or went; what they are is read when the transaction ends.
@@ -118,8 +132,7 @@ pub(crate) fn table(name: &str) -> Option<u8> {
 /// The table whose sealed cells a statement writes, or whose rows it takes away. Of customers, any: whoever follows the log
 /// sees that they changed.
 pub(crate) fn written_by(sql: &str) -> Option<u8> {
-    let plain = sql.replace('"', "");
-    let mut words = plain.split_whitespace();
+    let mut words = sql.split_whitespace();
     let update = match words.next()? {
         "UPDATE" => true,
         "INSERT" | "DELETE" => {
@@ -128,11 +141,15 @@ pub(crate) fn written_by(sql: &str) -> Option<u8> {
         }
         _ => return None,
     };
-    let number = table(words.next()?)?;
+    let number = table(words.next()?.trim_matches('"'))?;
+    if !update || number == CUSTOMER {
+        return Some(number);
+    }
+    let plain = sql.replace('"', "");
     let set = plain.split_once(" SET ").map_or("", |(_, set)| set);
     let alone = |at: usize, end: usize| set[end..].starts_with(" =") && (at == 0 || set[..at].ends_with([' ', ',']));
     let writes = |column: &&str| set.match_indices(*column).any(|(at, found)| alone(at, at + found.len()));
-    (!update || number == CUSTOMER || SEALED[usize::from(number)].1.iter().any(writes)).then_some(number)
+    SEALED[usize::from(number)].1.iter().any(writes).then_some(number)
 }
 
 fn columns(table: u8) -> String {

@@ -52,20 +52,29 @@ pub async fn update(change: &Change, id: Uuid, version: Option<i32>, written: &[
     if version.is_some_and(|version| version != customer.current()) {
         return Err(Error::Conflict);
     }
+    let (pins, faults) = read(change, Pins::default(), written).await?;
+    if !faults.is_empty() {
+        return Err(Error::Faults(faults));
+    }
+    for (field, _) in written {
+        pin::put(change, &customer, *field, &pins, reason).await?;
+    }
+    change.note("corrected", written.iter().map(|(field, _)| field.entry().key).collect::<Vec<_>>());
+    derive(change, &[customer.id()]).await?;
+    get(change, customer.id()).await?.ok_or(Error::NotFound)
+}
+
+/// What a person has written, cleaned, beside what there was; and every fault of it.
+async fn read(change: &Change, mut pins: Pins, written: &[Written<'_>]) -> Result<(Pins, Vec<String>), Error> {
     let mut faults = Vec::new();
     for (field, value) in written {
-        match pin::put(change, &customer, *field, value, reason).await {
+        match pin::read(change, &mut pins, *field, value).await {
             Ok(()) => {}
             Err(Error::Invalid(fault)) => faults.push(fault),
             Err(error) => return Err(error),
         }
     }
-    if !faults.is_empty() {
-        return Err(Error::Faults(faults));
-    }
-    change.note("corrected", written.iter().map(|(field, _)| field.entry().key).collect::<Vec<_>>());
-    derive(change, &[customer.id()]).await?;
-    get(change, customer.id()).await?.ok_or(Error::NotFound)
+    Ok((pins, faults))
 }
 
 /// Derives customers anew.
@@ -90,15 +99,18 @@ pub async fn hand_over(change: &Change, from: &str, to: &str, reason: &str) -> R
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
     let leaving = people::anybody(scope, from).await?.ok_or_else(|| Error::Invalid("from: there is no such user".to_owned()))?;
-    people::of_subject(scope, to).await?.ok_or_else(|| Error::Invalid("to: there is no such user who works here".to_owned()))?;
-    let theirs = scope.find::<Entity>().filter(Column::OwnerId.eq(leaving)).filter(Column::MergedInto.is_null()).order_by_asc(Column::Id).limit(HANDED);
+    let heir = people::of_subject(scope, to).await?.ok_or_else(|| Error::Invalid("to: there is no such user who works here".to_owned()))?;
+    let pins = Pins { owner: Some(heir), ..Pins::default() };
+    let theirs = scope.find::<Entity>().filter(Column::OwnerId.eq(leaving)).filter(Column::MergedInto.is_null());
+    // Restricted ones are stored and nothing else; they would stand before the others for ever.
+    let theirs = theirs.filter(Column::RestrictedAt.is_null()).order_by_asc(Column::Id).limit(HANDED);
     let ids: Vec<Uuid> = theirs.select_only().column(Column::Id).into_tuple().all(scope.tx()).await?;
     let customers = super::of_keys(change, &ids).await?;
     for customer in &customers {
         permitted(change, &customer.whose(), [Field::Owner])?;
     }
     for customer in &customers {
-        pin::put(change, customer, Field::Owner, to, reason).await?;
+        pin::put(change, customer, Field::Owner, &pins, reason).await?;
         change.met(customer.id());
     }
     let ids: Vec<Uuid> = customers.iter().map(Customer::id).collect();
@@ -110,14 +122,7 @@ pub async fn hand_over(change: &Change, from: &str, to: &str, reason: &str) -> R
 
 /// What a person has written, as a cleaned row. Without an owner it is the writer's.
 async fn draft(change: &Change, written: &[Written<'_>]) -> Result<Draft, Error> {
-    let (mut read, mut faults) = (Pins { owner: change.principal().user, ..Pins::default() }, Vec::new());
-    for (field, value) in written {
-        match pin::read(change, &mut read, *field, value).await {
-            Ok(()) => {}
-            Err(Error::Invalid(fault)) => faults.push(fault),
-            Err(error) => return Err(error),
-        }
-    }
+    let (read, mut faults) = read(change, Pins { owner: change.principal().user, ..Pins::default() }, written).await?;
     if written.iter().all(|(field, _)| !matches!(field, Field::Name | Field::Phone | Field::Landline | Field::Email | Field::Company)) {
         faults.push("Customer.name: a customer has a name, a number, an address of mail or a company".to_owned());
     }
