@@ -41,6 +41,8 @@ pub struct Config {
     /// An address to which every signed checkpoint is posted, for the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_url: Option<String>,
+    /// Whether webhooks may be addresses of private networks, and without TLS.
+    pub webhook_private: bool,
     /// What is logged, in the words of `RUST_LOG`.
     pub log: String,
     /// What a request may cost.
@@ -124,6 +126,7 @@ impl Default for Config {
             audience: "panorama".to_owned(),
             jwks_file: None,
             jwks_url: None,
+            webhook_private: false,
             log: "info".to_owned(),
             limits: Limits::default(),
         }

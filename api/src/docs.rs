@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use policy::{Act, Field, Matrix, Policy, Reach, Sight, Verb, View};
 
-use crate::config::Limits;
+use crate::config::Config;
 use crate::error::Stop;
 use crate::graphql;
 
 /// The GraphQL schema in its definition language.
 #[must_use]
 pub fn schema() -> String {
-    graphql::schema(&Limits::default()).sdl()
+    graphql::schema(&Config::default()).sdl()
 }
 
 /// The data dictionary as Markdown.

@@ -38,7 +38,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
     let mut section = |name: &str, rows: Vec<Value>| copy[name] = rows.into();
     let tags = tag::of(session, one).await?.remove(&id).unwrap_or_default();
     section("tags", tags.iter().filter_map(|tag| session.tell(tag.label())).map(|(category, name)| json!({ "category": category, "name": name })).collect());
-    let orders = order::newest(session, one, ALL).await?.remove(&id).unwrap_or_default();
+    let orders = order::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
     let order = |row: &order::Order| {
         json!({
             "number": session.tell(row.number()),
@@ -49,7 +49,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
         })
     };
     section("orders", orders.iter().map(order).collect());
-    let contacts = contact::newest(session, one, ALL).await?.remove(&id).unwrap_or_default();
+    let contacts = contact::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
     let contact = |row: &contact::Contact| {
         Ok(json!({
             "at": session.tell(row.at()),
@@ -59,7 +59,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
         }))
     };
     section("contacts", contacts.iter().map(contact).collect::<Result<_, Error>>()?);
-    let tickets = ticket::newest(session, one, ALL).await?.remove(&id).unwrap_or_default();
+    let tickets = ticket::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
     let ticket = |row: &ticket::Ticket| {
         Ok(json!({
             "number": session.tell(row.number()),
@@ -70,7 +70,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
         }))
     };
     section("tickets", tickets.iter().map(ticket).collect::<Result<_, Error>>()?);
-    let records = record::newest(session, one, ALL).await?.remove(&id).unwrap_or_default();
+    let records = record::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
     let record = |row: &record::Record| {
         let lineage = session.tell(row.lineage());
         Ok(json!({

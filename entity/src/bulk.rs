@@ -123,16 +123,28 @@ impl Scope {
         Ok(())
     }
 
-    /// Writes columns of bytes of many rows of a table anew, and which epoch they are of. Returns how many rows.
-    pub(crate) async fn rewrite(&self, table: &str, key: &[&str], columns: &[&str], epoch: (&str, u32), rows: Vec<Rewritten>) -> Result<u64, Error> {
+    /// Writes columns of bytes of many rows of a table anew, and which epoch they are of; the rows are made while the
+    /// database is busy with those before them. Returns how many rows.
+    pub(crate) async fn rewrite(
+        &self,
+        table: &str,
+        key: &[&str],
+        columns: &[&str],
+        epoch: (&str, u32),
+        mut rows: impl Iterator<Item = Result<Rewritten, Error>>,
+    ) -> Result<u64, Error> {
         let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
-        let mut rows = rows.into_iter().peekable();
+        let mut next = || -> Result<Option<Statement>, Error> {
+            let chunk = rows.by_ref().take(ARRAY_ROWS).collect::<Result<Vec<_>, _>>()?;
+            let write = if postgres { rewrite_arrays } else { rewrite_list };
+            Ok((!chunk.is_empty()).then(|| write(table, key, columns, epoch, chunk, self)))
+        };
         let mut written = 0;
-        while rows.peek().is_some() {
-            let chunk: Vec<Rewritten> = rows.by_ref().take(ARRAY_ROWS).collect();
-            let statement =
-                if postgres { rewrite_arrays(table, key, columns, epoch, chunk, self) } else { rewrite_list(table, key, columns, epoch, chunk, self) };
-            written += self.tx().execute_raw(statement).await?.rows_affected();
+        let mut statement = next()?;
+        while let Some(now) = statement {
+            let (done, following) = tokio::join!(biased; self.tx().execute_raw(now), async { next() });
+            written += done?.rows_affected();
+            statement = following?;
         }
         Ok(written)
     }

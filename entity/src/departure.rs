@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::{Change, Error, Session, erasure, keys, tenant};
 
 /// Every table of tenants' rows, those that refer before those that they refer to.
-pub const TABLES: [&str; 54] = [
+pub const TABLES: [&str; 57] = [
+    "idempotency",
+    "webhook_delivery",
+    "webhook",
     "audit_cells",
     "registered_document",
     "audit_installation",

@@ -24,7 +24,7 @@ use crate::import::row;
 use crate::link::{self, Member, Reader, Run};
 use crate::store::Tenanted;
 use crate::vault::Keyring;
-use crate::{Change, Error, Scope, Session, keys, pin, tenant};
+use crate::{Change, Error, Scope, Session, idempotency, keys, pin, tenant};
 use tombstone::Sought;
 pub(crate) use tombstone::{Told, any, erased, in_raw, names_of, opened};
 
@@ -150,6 +150,7 @@ pub async fn erase(change: &Change, id: Uuid, reason: &str) -> Result<Certificat
     *counts.entry("customer".to_owned()).or_default() += scope.update_where::<customers::Entity>(customers::Column::Id.is_in(family), values).await?;
     *counts.entry("import_row".to_owned()).or_default() += rejects(change, &sought).await?;
     forget_guesses(scope, keys, &sought).await?;
+    idempotency::forget(scope).await?;
 
     let certificate = table::ActiveModel {
         id: Set(Uuid::now_v7()),

@@ -23,6 +23,7 @@ mod found;
 mod golden;
 mod guard;
 mod house;
+pub mod idempotency;
 pub mod import;
 pub mod keys;
 mod ledger;
@@ -52,8 +53,9 @@ pub mod tenant;
 pub mod ticket;
 pub mod token;
 pub mod vault;
+pub mod webhook;
 
-pub use child::Children;
+pub use child::{Children, Connection, Place};
 pub use error::Error;
 pub use guard::{Guarded, Open, Reaching, Whose};
 pub use house::{House, Settings};

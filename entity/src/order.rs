@@ -10,7 +10,7 @@ use sea_orm::entity::prelude::*;
 use crate::customer::{Customer, writable};
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
-use crate::{Change, Children, Error, Session, child};
+use crate::{Change, Children, Error, Place, Session, child};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -44,6 +44,11 @@ impl Tenanted for table::Entity {
 pub type Order = Reaching<Model>;
 
 impl Order {
+    /// Where it stands among what hangs on its customer.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        child::place::<table::Entity>(&self.model)
+    }
     /// The key.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -91,12 +96,12 @@ pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Order)
     child::get::<table::Entity>(session, id).await
 }
 
-/// The newest `limit` orders of each customer.
+/// The newest `limit` orders of each customer, all or those behind one.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Result<Children<Model>, Error> {
-    child::newest::<table::Entity>(session, customers, limit).await
+pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
+    child::newest::<table::Entity>(session, customers, limit, after).await
 }
 
 /// How many orders each customer has.

@@ -11,7 +11,7 @@ use crate::customer::Customer;
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
-use crate::{Children, Error, Session, child};
+use crate::{Children, Error, Place, Session, child};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -110,6 +110,11 @@ pub struct Lineage {
 }
 
 impl Record {
+    /// Where it stands among what hangs on its customer.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        child::place::<table::Entity>(&self.model)
+    }
     /// Where it came from.
     #[must_use]
     pub fn lineage(&self) -> Open<Lineage> {
@@ -258,12 +263,12 @@ pub struct Draft {
     pub rules: Vec<(&'static str, Vec<&'static str>)>,
 }
 
-/// The newest `limit` source records of each customer.
+/// The newest `limit` source records of each customer, all or those behind one.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Result<Children<Model>, Error> {
-    child::newest::<Entity>(session, customers, limit).await
+pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
+    child::newest::<Entity>(session, customers, limit, after).await
 }
 
 /// How many source records each customer has.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::consent::table as consents;
 use crate::customer::{self, Customer, table as customers};
-use crate::{Change, Error, Scope, purpose, tenant};
+use crate::{Change, Error, Scope, idempotency, purpose, tenant};
 
 /// Writes down that a customer gave or withdrew consent to a purpose. A purpose whose consent is withdrawn is closed from the
 /// next session on: whoever declares it sees nothing personal of the customer.
@@ -30,6 +30,9 @@ pub async fn consent(change: &Change, id: Uuid, code: &str, version: &str, given
         return Err(Error::Denied);
     }
     purpose::known(scope, code).await?;
+    if !given {
+        idempotency::forget(scope).await?;
+    }
     let row = consents::ActiveModel {
         id: Set(Uuid::now_v7()),
         customer_id: Set(customer.id()),
@@ -64,6 +67,7 @@ pub async fn restrict(change: &Change, id: Uuid, restricted: bool, reason: &str)
     let whom = if restricted { vec![customer.id()] } else { customer::with_merged(scope, customer.id()).await? };
     let values = vec![(customers::Column::RestrictedAt, Expr::value(since)), (customers::Column::UpdatedAt, Expr::value(change.now()))];
     scope.update_where::<customers::Entity>(customers::Column::Id.is_in(whom), values).await?;
+    idempotency::forget(scope).await?;
     change.note("restricted", restricted);
     change.note("reason", reason.trim());
     customer::get(change, customer.id()).await?.ok_or(Error::NotFound)

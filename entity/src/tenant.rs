@@ -40,6 +40,14 @@ pub struct Tenant {
     pub destroyed: bool,
 }
 
+impl Tenant {
+    /// Whether it is served.
+    #[must_use]
+    pub const fn stands(&self) -> bool {
+        !self.suspended && !self.destroyed
+    }
+}
+
 impl From<table::Model> for Tenant {
     fn from(row: table::Model) -> Self {
         Self { id: TenantId(row.id), slug: row.slug, name: row.name, suspended: row.suspended_at.is_some(), destroyed: row.destroyed_at.is_some() }

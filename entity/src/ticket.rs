@@ -12,7 +12,7 @@ use crate::customer::{Customer, writable};
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
-use crate::{Change, Children, Error, Session, child};
+use crate::{Change, Children, Error, Place, Session, child};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -61,6 +61,11 @@ impl Vaulted for Model {
 pub type Ticket = Reaching<Model>;
 
 impl Ticket {
+    /// Where it stands among what hangs on its customer.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        child::place::<table::Entity>(&self.model)
+    }
     /// The key.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -106,12 +111,12 @@ pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Ticket
     child::get::<table::Entity>(session, id).await
 }
 
-/// The newest `limit` tickets of each customer.
+/// The newest `limit` tickets of each customer, all or those behind one.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64) -> Result<Children<Model>, Error> {
-    child::newest::<table::Entity>(session, customers, limit).await
+pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
+    child::newest::<table::Entity>(session, customers, limit, after).await
 }
 
 /// How many tickets each customer has.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Duration, Utc};
 use policy::Verb;
 use sea_orm::ActiveValue::Set;
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
+use sea_orm::{QueryOrder, Select};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -170,7 +170,16 @@ pub(crate) async fn set_roles(scope: &Scope, name: &str, roles: Expr) -> Result<
 }
 
 pub(crate) async fn admit(scope: &Scope, hash: &[u8; 32], now: DateTime<Utc>) -> Result<Principal, Error> {
-    let row = scope.find::<table::Entity>().filter(table::Column::Hash.eq(hash.to_vec())).one(scope.tx()).await?;
+    admitted(scope, scope.find::<table::Entity>().filter(table::Column::Hash.eq(hash.to_vec())), now).await
+}
+
+/// The standing token of a name, as which the server itself acts.
+pub(crate) async fn admit_named(scope: &Scope, name: &str, now: DateTime<Utc>) -> Result<Principal, Error> {
+    admitted(scope, scope.find::<table::Entity>().filter(table::Column::Name.eq(name)).filter(table::Column::RevokedAt.is_null()), now).await
+}
+
+async fn admitted(scope: &Scope, tokens: Select<table::Entity>, now: DateTime<Utc>) -> Result<Principal, Error> {
+    let row = tokens.one(scope.tx()).await?;
     let token = row.filter(|row| row.revoked_at.is_none() && row.expires_at > now).ok_or(Error::Denied)?;
     Ok(Principal {
         tenant: scope.tenant(),

@@ -16,6 +16,8 @@ mod m20261122_000010_linking;
 mod m20261122_000011_log;
 mod m20261122_000012_cells;
 mod m20261122_000013_documents;
+mod m20261122_000014_webhooks;
+mod m20261122_000015_idempotency;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -106,6 +108,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_log::Migration),
             Box::new(m20261122_000012_cells::Migration),
             Box::new(m20261122_000013_documents::Migration),
+            Box::new(m20261122_000014_webhooks::Migration),
+            Box::new(m20261122_000015_idempotency::Migration),
         ]
     }
 }

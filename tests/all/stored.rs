@@ -107,7 +107,7 @@ async fn row_level_security_is_the_second_wall() {
         assert_eq!(home.house.store().wall().await.unwrap(), entity::store::Wall::Stands);
         let raw = home.raw().await;
         let tables = "SELECT count(*) FROM information_schema.columns c JOIN pg_class p ON p.relname = c.table_name WHERE c.column_name = 'tenant_id' AND c.table_schema = 'public'";
-        assert_eq!(raw.number(tables).await, 54);
+        assert_eq!(raw.number(tables).await, 57);
         assert_eq!(
             raw.number(&format!("{tables} AND NOT (p.relrowsecurity AND p.relforcerowsecurity)")).await,
             0,

@@ -9,6 +9,7 @@
 mod postgres;
 mod program;
 pub mod score;
+mod taker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub use program::{Program, program};
+pub use taker::{Posted, Taker};
 
 /// A database to test on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ fn config(dir: &Path, database: Option<&str>) -> Config {
         database_url: database.map(str::to_owned),
         bind: "127.0.0.1:0".to_owned(),
         profile: Profile::Development,
+        webhook_private: true,
         limits: Limits { rate: 100_000, concurrency: 100, ..Limits::default() },
         ..Config::default()
     }

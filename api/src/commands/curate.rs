@@ -324,7 +324,7 @@ impl Customers {
             Self::Records { number, tenant } => {
                 let looked = async |session: std::sync::Arc<Session>| {
                     let customer = of_number(&session, &number).await?;
-                    let records = record::newest(&session, std::slice::from_ref(&customer), 1_000).await?;
+                    let records = record::newest(&session, std::slice::from_ref(&customer), 1_000, None).await?;
                     Ok(records.into_values().flatten().filter_map(|record| origin(&session, &record)).map(|line| line + "\n").collect::<String>())
                 };
                 print(&Desk::steward(config, &tenant).await?.look("Customers.records", looked).await?)

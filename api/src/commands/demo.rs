@@ -64,7 +64,7 @@ const PEOPLE: [(&str, &str, &str, &str); 16] = [
 ];
 
 /// Persona, the purpose it declares, what its request shows, and the request.
-const REQUESTS: [(&str, Option<&str>, &str, &str); 9] = [
+pub(crate) const REQUESTS: [(&str, Option<&str>, &str, &str); 9] = [
     ("bi", None, "customers masked, in bulk", "{ customers(first: 3) { totalCount nodes { number name phone email address status } } }"),
     (
         "sales",

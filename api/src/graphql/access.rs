@@ -1,12 +1,16 @@
-//! Who and what is let in: service tokens, and documents that may be asked.
+//! Who and what is let in, and what is told to whom outside: service tokens, documents that may be asked, webhooks.
 
-use async_graphql::{Context, Object, Result, SimpleObject};
+use async_graphql::parser::types::{DocumentOperations, OperationType, Selection};
+use async_graphql::{Context, Object, Request, Result, SimpleObject};
 use chrono::{DateTime, Utc};
-use entity::{Error, document as registered, token};
+use entity::{Error, document as registered, token, webhook};
+use futures_util::StreamExt;
 
 use crate::config::Limits;
-use crate::limits;
+use crate::http::webhook::secret;
+use crate::{limits, outbound};
 
+use super::Schema;
 use super::mutation::{Payload, change, payload};
 
 /// What administrators let in.
@@ -57,6 +61,74 @@ impl RegisteredDocument {
     }
 }
 
+/// What the configuration allows.
+pub struct Allowed {
+    /// Addresses of private networks.
+    pub private: bool,
+}
+
+/// An endpoint that is told when customers change.
+#[derive(SimpleObject)]
+pub struct Webhook {
+    name: String,
+    /// The host of its address; the rest may hold a secret.
+    host: String,
+    /// The service token as which it sees.
+    token: String,
+    /// The subscription whose answers it is told.
+    query: String,
+    set_by: String,
+    set_at: DateTime<Utc>,
+    /// How many customers it is owed.
+    waiting: i32,
+    /// How many customers it did not take, however often it was tried: dead letters.
+    dead: i32,
+    /// When it last took something.
+    told_at: Option<DateTime<Utc>>,
+    /// Why it last did not, as long as it is owed that.
+    failure: Option<String>,
+}
+
+impl Webhook {
+    pub fn of(doing: webhook::Doing) -> Self {
+        let webhook::Doing { webhook: webhook::Webhook { name, url, token, query, set_by, set_at, .. }, waiting, dead, told_at, failure } = doing;
+        let host = outbound::allowed(&url, true).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let count = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
+        Self { name, host, token, query, set_by, set_at, waiting: count(waiting), dead: count(dead), told_at, failure }
+    }
+}
+
+/// Whether a text is a subscription that can be told of any customer: `subscription { customerChanged { … } }`.
+async fn tellable(ctx: &Context<'_>, query: &str) -> std::result::Result<(), String> {
+    const FORM: &str = "query: one subscription { customerChanged { … } } without variables, alias and id";
+    let limits = Limits::default();
+    limits::scan(query, &limits).map_err(|fault| format!("query: {fault}"))?;
+    let parsed = async_graphql::parser::parse_query(query).map_err(|_| FORM)?;
+    limits::check(&parsed, &limits).map_err(|fault| format!("query: {fault}"))?;
+    let operation = match &parsed.operations {
+        DocumentOperations::Single(operation) => operation,
+        DocumentOperations::Multiple(named) => named.values().next().filter(|_| named.len() == 1).ok_or(FORM)?,
+    };
+    let root = match operation.node.selection_set.node.items.as_slice() {
+        [one] => &one.node,
+        _ => return Err(FORM.to_owned()),
+    };
+    let fits = matches!(root, Selection::Field(field) if field.node.name.node == "customerChanged"
+        && field.node.alias.is_none() && field.node.arguments.is_empty() && field.node.directives.is_empty());
+    if operation.node.ty != OperationType::Subscription || !fits || !operation.node.variable_definitions.is_empty() {
+        return Err(FORM.to_owned());
+    }
+    // Nothing has happened: it says only whether it fits the schema.
+    let request = Request::new(query).data(change(ctx).session());
+    match ctx.data_unchecked::<Schema>().execute_stream(request).next().await.and_then(|response| response.errors.into_iter().next()) {
+        None => Ok(()),
+        Some(error) => {
+            let place = error.locations.first().map(|at| format!(" at line {}, column {}", at.line, at.column)).unwrap_or_default();
+            Err(format!("query: does not fit the schema{place}"))
+        }
+    }
+}
+
 /// What administrators let in.
 #[Object]
 impl Access {
@@ -102,5 +174,42 @@ impl Access {
     /// Says whether this tenant's callers may ask registered documents only.
     async fn require_registered_documents(&self, ctx: &Context<'_>, required: bool) -> Result<Payload<bool>> {
         payload(ctx, registered::require(change(ctx), required).await.map(|()| required))
+    }
+
+    /// Sets a webhook: an address that is told when customers change, as clear as a service token may see them. What it is told
+    /// is what the subscription answers. The result is the secret that its messages are signed with (Standard Webhooks).
+    async fn set_webhook(
+        &self,
+        ctx: &Context<'_>,
+        name: String,
+        url: String,
+        token: String,
+        #[graphql(default = "subscription { customerChanged { id number status } }")] query: String,
+    ) -> Result<Payload<String>> {
+        let mut faults = Vec::new();
+        if let Err(fault) = outbound::allowed(&url, ctx.data_unchecked::<Allowed>().private) {
+            faults.push(format!("url: {fault}"));
+        }
+        if let Err(fault) = tellable(ctx, &query).await {
+            faults.push(fault);
+        }
+        if !faults.is_empty() {
+            return payload(ctx, Err(Error::Faults(faults)));
+        }
+        let done = async {
+            let set = webhook::set(change(ctx), &name, &url, &token, &query).await?;
+            Ok(secret(webhook::secret(change(ctx), &set)?.as_slice()))
+        };
+        payload(ctx, done.await)
+    }
+
+    /// Takes a webhook away, with what it is owed.
+    async fn remove_webhook(&self, ctx: &Context<'_>, name: String) -> Result<Payload<bool>> {
+        payload(ctx, webhook::remove(change(ctx), &name).await.map(|()| true))
+    }
+
+    /// Tries its dead letters again. The result is how many there are.
+    async fn replay_webhook(&self, ctx: &Context<'_>, name: String) -> Result<Payload<i32>> {
+        payload(ctx, webhook::replay(change(ctx), &name).await.map(|count| i32::try_from(count).unwrap_or(i32::MAX)))
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, NaiveDate, Utc};
-use entity::audit;
+use entity::{Place, audit};
 use policy::clean::industry;
 use policy::field::kinds;
 
-use super::connection::{Connection, at_most, cost};
+use super::connection::{Connection, Part, at_most, cost};
 use super::hanging::{Contact, Order, Ticket, TimelineEntry, TimelineKind};
 use super::page::{Hanging, Page};
 use super::values::{Channel, CustomerType, Personal, Status, ValueTier, View};
@@ -35,8 +35,8 @@ impl Customer {
         fetched.get(&self.row().id()).map_or(&[], Vec::as_slice)
     }
 
-    fn connection<T>(&self, nodes: Vec<T>, counted: &'static [Hanging]) -> Connection<T> {
-        Connection { nodes, page: Arc::clone(&self.page), customer: self.row().id(), counted }
+    fn part(&self, ctx: &Context<'_>, name: &'static str, first: Option<i32>, after: Option<String>) -> Result<Part> {
+        Ok(Part::of(ctx, &self.page, self.at, name, first, after)?)
     }
 }
 
@@ -125,34 +125,36 @@ impl Customer {
     }
     /// Orders, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn orders(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<Order>> {
-        let orders = self.page.orders(session(ctx), at_most(first, 20)?).await?;
-        Ok(self.connection(self.mine(&orders).iter().cloned().map(Order).collect(), &[Hanging::Orders]))
+    async fn orders(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Order>> {
+        let part = self.part(ctx, "orders", first, after)?;
+        let rows = self.page.orders(session(ctx), part.limit(), part.after()).await?;
+        Ok(part.connection(self.mine(&rows).iter().map(|row| (row.place(), Order(row.clone()))), &[Hanging::Orders]))
     }
     /// Contact records, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn contacts(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<Contact>> {
-        let contacts = self.page.contacts(session(ctx), at_most(first, 20)?).await?;
-        let nodes = self.mine(&contacts).iter().map(|row| Contact { row: row.clone(), page: Arc::clone(&self.page) });
-        Ok(self.connection(nodes.collect(), &[Hanging::Contacts]))
+    async fn contacts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Contact>> {
+        let part = self.part(ctx, "contacts", first, after)?;
+        let rows = self.page.contacts(session(ctx), part.limit(), part.after()).await?;
+        Ok(part.connection(self.mine(&rows).iter().map(|row| (row.place(), Contact { row: row.clone(), page: Arc::clone(&self.page) })), &[Hanging::Contacts]))
     }
     /// Tickets, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn tickets(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<Ticket>> {
-        let tickets = self.page.tickets(session(ctx), at_most(first, 20)?).await?;
-        Ok(self.connection(self.mine(&tickets).iter().cloned().map(Ticket).collect(), &[Hanging::Tickets]))
+    async fn tickets(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Ticket>> {
+        let part = self.part(ctx, "tickets", first, after)?;
+        let rows = self.page.tickets(session(ctx), part.limit(), part.after()).await?;
+        Ok(part.connection(self.mine(&rows).iter().map(|row| (row.place(), Ticket(row.clone()))), &[Hanging::Tickets]))
     }
     /// Orders, contacts, tickets and imports in one order, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn timeline(&self, ctx: &Context<'_>, first: Option<i32>) -> Result<Connection<TimelineEntry>> {
-        let limit = at_most(first, 20)?;
-        let entries = self.entries(ctx, limit).await?;
-        Ok(self.connection(entries, &[Hanging::Orders, Hanging::Contacts, Hanging::Tickets, Hanging::Records]))
+    async fn timeline(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<TimelineEntry>> {
+        let part = self.part(ctx, "timeline", first, after)?;
+        let entries = self.entries(ctx, &part).await?;
+        Ok(part.connection(entries, &[Hanging::Orders, Hanging::Contacts, Hanging::Tickets, Hanging::Records]))
     }
     /// The source records that this customer is made of.
     async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<Lineage>> {
         let session = session(ctx);
-        let (records, sources) = (self.page.records(session, 100).await?, self.page.sources(session).await?);
+        let (records, sources) = (self.page.records(session, 100, None).await?, self.page.sources(session).await?);
         let lineages = self.mine(&records).iter().filter_map(|record| session.tell(record.lineage()));
         Ok(lineages
             .map(|lineage| Lineage {
@@ -209,42 +211,39 @@ impl Customer {
 }
 
 impl Customer {
-    async fn entries(&self, ctx: &Context<'_>, limit: u64) -> Result<Vec<TimelineEntry>> {
+    /// What happened, newest first.
+    async fn entries(&self, ctx: &Context<'_>, part: &Part) -> Result<Vec<(Place, TimelineEntry)>> {
         let session = session(ctx);
-        let (page, mut entries) = (&self.page, Vec::new());
+        let (page, limit, after) = (&self.page, part.limit(), part.after());
         let words = |parts: [Option<String>; 3]| parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        for order in self.mine(&*page.orders(session, limit).await?) {
-            if let Some(Some(at)) = session.tell(order.ordered_at()) {
-                entries.push(TimelineEntry {
-                    at,
-                    kind: TimelineKind::Order,
-                    title: words([session.tell(order.number()), session.tell(order.status()).flatten(), None]),
-                });
+        let mut entries = Vec::new();
+        let mut add = |place, at: Option<DateTime<Utc>>, kind, title: [Option<String>; 3]| {
+            entries.extend(at.map(|at| (place, TimelineEntry { at, kind, title: words(title) })));
+        };
+        for order in self.mine(&*page.orders(session, limit, after).await?) {
+            if let Some(at) = session.tell(order.ordered_at()) {
+                add(order.place(), at, TimelineKind::Order, [session.tell(order.number()), session.tell(order.status()).flatten(), None]);
             }
         }
-        for contact in self.mine(&*page.contacts(session, limit).await?) {
+        for contact in self.mine(&*page.contacts(session, limit, after).await?) {
             if let Some(at) = session.tell(contact.at()) {
-                entries.push(TimelineEntry { at, kind: TimelineKind::Contact, title: words([session.tell(contact.channel()), None, None]) });
+                add(contact.place(), Some(at), TimelineKind::Contact, [session.tell(contact.channel()), None, None]);
             }
         }
-        for ticket in self.mine(&*page.tickets(session, limit).await?) {
-            if let Some(Some(at)) = session.tell(ticket.opened_at()) {
-                entries.push(TimelineEntry {
-                    at,
-                    kind: TimelineKind::Ticket,
-                    title: words([session.tell(ticket.number()), session.tell(ticket.kind()).flatten(), session.tell(ticket.status()).flatten()]),
-                });
+        for ticket in self.mine(&*page.tickets(session, limit, after).await?) {
+            if let Some(at) = session.tell(ticket.opened_at()) {
+                let title = [session.tell(ticket.number()), session.tell(ticket.kind()).flatten(), session.tell(ticket.status()).flatten()];
+                add(ticket.place(), at, TimelineKind::Ticket, title);
             }
         }
         let sources = page.sources(session).await?;
-        for record in self.mine(&*page.records(session, limit).await?) {
+        for record in self.mine(&*page.records(session, limit, after).await?) {
             if let Some(lineage) = session.tell(record.lineage()) {
                 let system = sources.get(&lineage.source).map(|source| source.name.clone());
-                entries.push(TimelineEntry { at: lineage.imported_at, kind: TimelineKind::Import, title: words([system, Some(lineage.external_id), None]) });
+                add(record.place(), Some(lineage.imported_at), TimelineKind::Import, [system, Some(lineage.external_id), None]);
             }
         }
-        entries.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.title.cmp(&b.title)));
-        entries.truncate(usize::try_from(limit).unwrap_or(100));
+        entries.sort_by_key(|(place, _)| *place);
         Ok(entries)
     }
 }

@@ -14,6 +14,7 @@ use super::session;
 use super::values::{Personal, View};
 
 /// An order.
+#[derive(Clone)]
 pub struct Order(pub order::Order);
 
 /// 订单.
@@ -46,6 +47,7 @@ impl Order {
 }
 
 /// A contact record.
+#[derive(Clone)]
 pub struct Contact {
     /// The row.
     pub row: contact::Contact,
@@ -84,6 +86,7 @@ impl Contact {
 }
 
 /// A ticket.
+#[derive(Clone)]
 pub struct Ticket(pub ticket::Ticket);
 
 /// 工单.
@@ -134,7 +137,7 @@ pub enum TimelineKind {
 }
 
 /// One thing that happened.
-#[derive(SimpleObject)]
+#[derive(SimpleObject, Clone)]
 pub struct TimelineEntry {
     /// When.
     pub at: DateTime<Utc>,

@@ -24,17 +24,18 @@ use std::sync::Arc;
 use async_graphql::Context;
 use entity::Session;
 
-use crate::config::Limits;
+use crate::config::Config;
 
 /// The schema's type.
 pub type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscription::Following>;
 
 /// Builds the schema. Deeper limits than ours are async-graphql's own, as a second wall.
 #[must_use]
-pub fn schema(limits: &Limits) -> Schema {
+pub fn schema(config: &Config) -> Schema {
     async_graphql::Schema::build(query::Query, mutation::Mutation::default(), subscription::Following)
-        .limit_complexity(limits.complexity)
-        .limit_depth(limits.depth)
+        .data(access::Allowed { private: config.webhook_private })
+        .limit_complexity(config.limits.complexity)
+        .limit_depth(config.limits.depth)
         .disable_suggestions()
         .finish()
 }
@@ -43,6 +44,12 @@ pub fn schema(limits: &Limits) -> Schema {
 #[must_use]
 pub fn import_key(id: &str) -> Option<uuid::Uuid> {
     id::key(id::Kind::Import, id)
+}
+
+/// The id of a customer.
+#[must_use]
+pub fn customer_id(key: uuid::Uuid) -> String {
+    id::of_customer(key).0
 }
 
 /// The session of this request.

@@ -10,7 +10,7 @@ use entity::people::Person;
 use entity::relation::Relation;
 use entity::source::Source;
 use entity::tag::Tag;
-use entity::{Error, Session, consent, contact, order, people, record, relation, source, tag, ticket};
+use entity::{Error, Place, Session, consent, contact, order, people, record, relation, source, tag, ticket};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -24,6 +24,11 @@ impl<V> Default for Memo<V> {
 }
 
 impl<V> Memo<V> {
+    /// As [`Memo::get`], unless it is for one only.
+    async fn unless(&self, one: bool, key: u64, fetch: impl Future<Output = Result<V, Error>>) -> Result<Arc<V>, Error> {
+        if one { Ok(Arc::new(fetch.await?)) } else { self.get(key, fetch).await }
+    }
+
     async fn get(&self, key: u64, fetch: impl Future<Output = Result<V, Error>>) -> Result<Arc<V>, Error> {
         let mut fetched = self.0.lock().await;
         if let Some(value) = fetched.get(&key) {
@@ -36,6 +41,8 @@ impl<V> Memo<V> {
 }
 
 type Of<T> = HashMap<Uuid, Vec<T>>;
+/// The customer at a place of the page, and behind which of its rows.
+pub type After = Option<(usize, Place)>;
 type Counts = HashMap<Uuid, entity::Open<i64>>;
 
 /// A page of customers.
@@ -75,24 +82,36 @@ impl Page {
         Arc::new(Self { customers, ..Self::default() })
     }
 
-    /// The newest `limit` orders of each.
-    pub async fn orders(&self, session: &Session, limit: u64) -> Result<Arc<Of<order::Order>>, Error> {
-        self.orders.get(limit, order::newest(session, &self.customers, limit)).await
+    /// Whose rows are asked for, and behind which.
+    fn part(&self, after: After) -> (&[Customer], Option<Place>) {
+        match after {
+            None => (&self.customers, None),
+            Some((at, place)) => (std::slice::from_ref(&self.customers[at]), Some(place)),
+        }
     }
 
-    /// The newest `limit` contact records of each.
-    pub async fn contacts(&self, session: &Session, limit: u64) -> Result<Arc<Of<contact::Contact>>, Error> {
-        self.contacts.get(limit, contact::newest(session, &self.customers, limit)).await
+    /// The newest `limit` orders of each, or of one behind a place.
+    pub async fn orders(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<order::Order>>, Error> {
+        let (customers, place) = self.part(after);
+        self.orders.unless(place.is_some(), limit, order::newest(session, customers, limit, place)).await
     }
 
-    /// The newest `limit` tickets of each.
-    pub async fn tickets(&self, session: &Session, limit: u64) -> Result<Arc<Of<ticket::Ticket>>, Error> {
-        self.tickets.get(limit, ticket::newest(session, &self.customers, limit)).await
+    /// The newest `limit` contact records of each, or of one behind a place.
+    pub async fn contacts(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<contact::Contact>>, Error> {
+        let (customers, place) = self.part(after);
+        self.contacts.unless(place.is_some(), limit, contact::newest(session, customers, limit, place)).await
     }
 
-    /// The newest `limit` source records of each.
-    pub async fn records(&self, session: &Session, limit: u64) -> Result<Arc<Of<record::Record>>, Error> {
-        self.records.get(limit, record::newest(session, &self.customers, limit)).await
+    /// The newest `limit` tickets of each, or of one behind a place.
+    pub async fn tickets(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<ticket::Ticket>>, Error> {
+        let (customers, place) = self.part(after);
+        self.tickets.unless(place.is_some(), limit, ticket::newest(session, customers, limit, place)).await
+    }
+
+    /// The newest `limit` source records of each, or of one behind a place.
+    pub async fn records(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<record::Record>>, Error> {
+        let (customers, place) = self.part(after);
+        self.records.unless(place.is_some(), limit, record::newest(session, customers, limit, place)).await
     }
 
     /// How many of something one customer has, if that may be told.

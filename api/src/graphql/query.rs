@@ -5,11 +5,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use entity::customer::{By, Cut, Filter, Order};
-use entity::{Error, document, import, merge, pair, quality, signoff, source, token};
+use entity::{Error, document, import, merge, pair, quality, signoff, source, token, webhook};
 
-use super::access::{RegisteredDocument, ServiceToken};
+use super::access::{RegisteredDocument, ServiceToken, Webhook};
 use super::audit::Audit;
-use super::connection::{at_most, cost};
+use super::connection::{PageInfo, at_most, cost};
 use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
 use super::id::{self, Kind};
@@ -151,6 +151,11 @@ impl Query {
     /// The service tokens of the tenant, newest first. For those who manage it.
     async fn tokens(&self, ctx: &Context<'_>) -> Result<Vec<ServiceToken>> {
         Ok(token::all(session(ctx)).await?.into_iter().map(ServiceToken::of).collect())
+    }
+
+    /// The webhooks and how they do, by name. For those who manage the tenant.
+    async fn webhooks(&self, ctx: &Context<'_>) -> Result<Vec<Webhook>> {
+        Ok(webhook::all(session(ctx)).await?.into_iter().map(Webhook::of).collect())
     }
 
     /// The documents that clients may ask by `documentId`, by name. For those who manage the tenant.
@@ -403,13 +408,4 @@ struct CustomerEdge {
     /// Sealed; good for this caller and query only.
     cursor: String,
     node: Customer,
-}
-
-/// Whether there is more, and from where.
-#[derive(SimpleObject)]
-struct PageInfo {
-    has_next_page: bool,
-    has_previous_page: bool,
-    start_cursor: Option<String>,
-    end_cursor: Option<String>,
 }

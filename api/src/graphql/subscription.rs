@@ -81,7 +81,9 @@ impl Following {
             None => None,
         };
         let changed = match occasion(ctx, Interest::Customers(wanted)) {
-            Some(Occasion::Customer(key)) if wanted.is_none_or(|wanted| wanted == key) => entity::customer::get(session(ctx), key).await?,
+            Some(Occasion::Customer(key)) if wanted == Some(key) => entity::customer::get(session(ctx), key).await?,
+            // One that was merged into another is that other's change.
+            Some(Occasion::Customer(key)) if wanted.is_none() => entity::customer::get(session(ctx), key).await?.filter(|customer| customer.id() == key),
             _ => None,
         };
         Ok(stream::iter(changed.map(|customer| Customer::at(&Page::of(vec![customer]), 0))))

@@ -66,7 +66,7 @@ impl Body {
             }
             _ => return Err(refused("BAD_USER_INPUT", MEMBERS)),
         };
-        Ok(Asked { query, operation_name: self.operation_name, variables: self.variables.unwrap_or_default(), request: id.to_owned() })
+        Ok(Asked { query, operation_name: self.operation_name, variables: self.variables.unwrap_or_default(), request: id.to_owned(), key: None })
     }
 }
 
@@ -199,14 +199,25 @@ pub fn too_many() -> Done {
 
 /// `POST /graphql`.
 pub async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web::Bytes, actix_web::Error>) -> HttpResponse {
-    let answer = async |exchange: &Exchange, principal: &Arc<Principal>| match read(&shared, payload) {
-        Ok(body) => match body.asked(&shared, principal.tenant(), &exchange.id).await {
+    let answer = async |exchange: &Exchange, principal: &Arc<Principal>| {
+        let asked = match (read(&shared, payload), key(&http)) {
+            (Ok(body), Ok(key)) => body.asked(&shared, principal.tenant(), &exchange.id).await.map(|asked| Asked { key, ..asked }),
+            (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+        };
+        match asked {
             Ok(asked) => exchange.done(&perform(&shared, principal, asked).await),
             Err(refusal) => exchange.done(&refusal),
-        },
-        Err(refusal) => exchange.done(&refusal),
+        }
     };
     admitted(&http, &shared, answer).await
+}
+
+/// The key under which a request is done once.
+fn key(http: &HttpRequest) -> Result<Option<String>, Done> {
+    let Some(value) = http.headers().get("Idempotency-Key") else { return Ok(None) };
+    let key = value.to_str().ok().map(|key| key.trim().trim_matches('"')).filter(|key| (1..=255).contains(&key.len()));
+    let refused = || Done::Refused(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", "Idempotency-Key: 1 to 255 characters of ASCII".to_owned());
+    key.map(|key| Some(key.to_owned())).ok_or_else(refused)
 }
 
 /// The members of a body.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::web;
 use async_graphql::parser::types::ExecutableDocument;
 use entity::audit::feed::{self, Happened};
-use entity::{Error, House, Principal, Session, TenantId};
+use entity::{Error, House, Principal, Session, TenantId, Unaccounted};
 use futures_util::StreamExt;
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -174,22 +174,32 @@ impl Live {
 
     /// Runs the operation on an occasion. Nothing is told of what the caller may not see.
     async fn run(&self, occasion: Occasion) -> Result<Option<Done>, Over> {
-        let _turn = RUNNING.acquire().await.map_err(|_| Over::Unavailable)?;
-        let request = self.asked.request(self.document.clone()).data(occasion);
-        let operation = self.asked.operation(&self.shared, "subscription", &self.name);
-        let done = Session::run(&self.shared.house, &self.principal, operation, async |session| {
-            let response = self.shared.schema.execute_stream(request.data(Arc::clone(&session))).next().await;
-            let disclosure = disclosure(&session);
-            response.map(|response| (response, disclosure))
-        });
-        match done.await {
-            Ok(done) => Ok(done.map(|(response, disclosure)| self.asked.answered(&self.shared, response, disclosure))),
-            Err(unaccounted) => {
-                tracing::error!(request = %self.asked.request, error = %unaccounted, "a subscription ends");
-                Err(Over::Unavailable)
-            }
-        }
+        let done = on(&self.shared, &self.principal, &self.asked, self.document.clone(), ("subscription", &self.name), occasion);
+        done.await.map_err(|_| Over::Unavailable)
     }
+}
+
+/// Runs a subscription's operation on an occasion. `None` when there is nothing that the caller may see.
+///
+/// # Errors
+/// It could not be read or recorded; the server's own log says why.
+pub async fn on(
+    shared: &Shared,
+    principal: &Arc<Principal>,
+    asked: &Asked,
+    document: ExecutableDocument,
+    (kind, name): (&'static str, &str),
+    occasion: Occasion,
+) -> Result<Option<Done>, Unaccounted> {
+    let _turn = RUNNING.acquire().await;
+    let request = asked.request(document).data(occasion);
+    let done = Session::run(&shared.house, principal, asked.operation(shared, kind, name), async |session| {
+        let response = shared.schema.execute_stream(request.data(Arc::clone(&session))).next().await;
+        let disclosure = disclosure(&session);
+        response.map(|response| (response, disclosure))
+    });
+    let done = done.await.inspect_err(|unaccounted| tracing::error!(request = %asked.request, error = %unaccounted, "nothing is told"))?;
+    Ok(done.map(|(response, disclosure)| asked.answered(shared, response, disclosure)))
 }
 
 /// What of an event concerns an interest.

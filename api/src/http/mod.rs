@@ -1,10 +1,12 @@
 //! The server: what every worker shares, and where each request goes.
 
+mod explorer;
 mod graphql;
 mod live;
 mod perform;
 mod socket;
 mod stream;
+pub(crate) mod webhook;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -24,6 +26,7 @@ use crate::config::{Config, Limits};
 use crate::error::Stop;
 use crate::graphql::Schema;
 use crate::keeper::Published;
+use crate::outbound::Guarded;
 use crate::{keeper, uploads};
 
 pub(crate) use graphql::Exchange;
@@ -139,8 +142,9 @@ pub struct Listening {
 /// The address is in use or not this machine's.
 pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<Listening, Stop> {
     keeper::keep(&house, Published::of(config)?);
+    let guarded = Guarded::new(webhook::PATIENCE, config.webhook_private)?;
     let rate = NonZeroU32::new(config.limits.rate.max(1)).unwrap_or(NonZeroU32::MIN);
-    let schema = crate::graphql::schema(&config.limits);
+    let schema = crate::graphql::schema(config);
     let names = schema.sdl().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned).collect();
     let shared = web::Data::new(Shared {
         house,
@@ -154,6 +158,7 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         required: Mutex::default(),
         streams: Places::new(config.limits.streams),
     });
+    webhook::tell(&shared, guarded);
     let body = config.limits.body;
     let factory = move || {
         App::new()
@@ -167,6 +172,7 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
             .route("/graphql/ws", web::get().to(socket::open))
             .service(web::resource("/api/v1/imports").route(web::post().to(uploads::import)))
             .route("/api/v1/imports/{id}/rejects.csv", web::get().to(uploads::rejected))
+            .configure(explorer::routes)
             .route("/healthz", web::get().to(async || HttpResponse::Ok().body("ok\n")))
             .route("/readyz", web::get().to(ready))
     };

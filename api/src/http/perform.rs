@@ -6,10 +6,12 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{Request, Response, Variables};
+use entity::idempotency::{self, Claim};
 use entity::{Change, Operation, Principal, Session, Unaccounted};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::Shared;
 use crate::graphql::mutation::Refused;
@@ -22,6 +24,8 @@ pub struct Asked {
     pub variables: Map<String, Value>,
     /// The id of the request.
     pub request: String,
+    /// The key under which it is done once.
+    pub key: Option<String>,
 }
 
 /// What came of it.
@@ -132,15 +136,24 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
         }
         // One transaction for all of it: when anything fails, nothing is kept.
         OperationType::Mutation => {
-            Change::lend(&shared.house, principal, asked.operation(shared, "mutation", &name), async |change| {
+            let done = Change::lend(&shared.house, principal, asked.operation(shared, "mutation", &name), async |change| {
+                let claim = match once(&change, &asked).await {
+                    Ok(claim) => claim,
+                    Err(done) => return (done, true),
+                };
                 let refused = Arc::new(Refused::default());
-                let request = request.data(change.session()).data(Arc::clone(&change)).data(Arc::clone(&refused));
+                let request = request.data(change.session()).data(Arc::clone(&change)).data(Arc::clone(&refused)).data(shared.schema.clone());
                 let response = shared.schema.execute(request).await;
                 let kept = response.errors.is_empty() && !refused.any();
                 let disclosure = disclosure(&change);
-                ((response, disclosure), kept)
-            })
-            .await
+                if let (Some(id), true) = (claim, kept)
+                    && let Err(error) = keep(&change, id, &response, &disclosure).await
+                {
+                    return (asked.withheld(&error.into()), false);
+                }
+                (asked.answered(shared, response, disclosure), kept)
+            });
+            return done.await.unwrap_or_else(|unaccounted| asked.withheld(&unaccounted));
         }
         OperationType::Query => {
             Session::run(&shared.house, principal, asked.operation(shared, "query", &name), async |session| {
@@ -158,6 +171,29 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
         Err(unaccounted) => asked.withheld(&unaccounted),
         Ok((response, disclosure)) => asked.answered(shared, response, disclosure),
     }
+}
+
+/// Claims the key of a request. What was done under it already is answered again.
+async fn once(change: &Change, asked: &Asked) -> Result<Option<Uuid>, Done> {
+    let Some(key) = &asked.key else { return Ok(None) };
+    let all = serde_json::to_vec(&(&asked.query, &asked.operation_name, &asked.variables)).unwrap_or_default();
+    let refused = |status, code, message: &str| Err(Done::Refused(status, code, message.to_owned()));
+    match idempotency::claim(change, key, &all, &asked.request).await.map_err(|error| asked.withheld(&error.into()))? {
+        Claim::First(id) => Ok(Some(id)),
+        Claim::Done(Some(answer)) => match serde_json::from_slice::<(async_graphql::Value, Vec<Value>)>(&answer) {
+            Ok((data, disclosure)) => Err(Done::Answered(Box::new(Response::new(data)), disclosure)),
+            Err(_) => refused(StatusCode::CONFLICT, "CONFLICT", DONE),
+        },
+        Claim::Done(None) => refused(StatusCode::CONFLICT, "CONFLICT", DONE),
+        Claim::Other => refused(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", "Idempotency-Key: was used for another request; take a new one"),
+    }
+}
+
+const DONE: &str = "this was done already, under the same Idempotency-Key; its answer is not kept any more";
+
+async fn keep(change: &Change, id: Uuid, response: &Response, disclosure: &[Value]) -> Result<(), entity::Error> {
+    let answer = serde_json::to_vec(&(&response.data, disclosure)).map_err(|_| entity::Error::Invalid("the answer cannot be kept".to_owned()))?;
+    idempotency::keep(change, id, &answer).await
 }
 
 /// How many values of each field were seen, and how.

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use super::cells;
-use crate::{Error, House, TenantId};
+use crate::{Error, House, Scope, TenantId};
 
 /// One event of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,11 @@ pub struct Happened {
 /// # Errors
 /// The database cannot be reached.
 pub async fn size(house: &House, tenant: TenantId) -> Result<u64, Error> {
-    let scope = house.store().read_beside(tenant).await?;
+    size_in(&house.store().read_beside(tenant).await?).await
+}
+
+/// The same, as a transaction sees it.
+pub(crate) async fn size_in(scope: &Scope) -> Result<u64, Error> {
     Ok(scope.number("SELECT size AS n FROM audit_head WHERE tenant_id = $1", []).await?.unsigned_abs())
 }
 

@@ -74,13 +74,12 @@ async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most
     // No row is erased or written anew between being read and being written.
     tenant::lock(scope).await?;
     let found = keyed.next(scope, "record_key", OLDER, epoch, behind, most).await?;
-    let mut rows = Vec::with_capacity(found.len());
-    for row in &found {
+    let Some(last) = found.last().map(|row| keyed.at(row)).transpose()? else { return Ok(None) };
+    let rows = found.iter().map(|row| {
         let (key, wrapped): (Vec<Uuid>, Vec<u8>) = (keyed.at(row)?, row.try_get("", "record_key")?);
         let anew = change.keyring().rewrap(keyed.place, key.last().copied().unwrap_or_default(), &wrapped, epoch)?;
-        rows.push(Rewritten { key, record_key: Some(wrapped), values: vec![Some(anew)] });
-    }
-    let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(None) };
+        Ok(Rewritten { key, record_key: Some(wrapped), values: vec![Some(anew)] })
+    });
     let wrapped = scope.rewrite(keyed.table, keyed.walk, &["record_key"], ("key_epoch", epoch), rows).await?;
     for (fact, value) in [("epoch", u64::from(epoch)), ("rows", wrapped)] {
         change.note(fact, value);

@@ -90,13 +90,12 @@ async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most
     let indexer = change.keyring().indexer_of(epoch)?;
     let found = keyed.next(scope, "record_key, name, company, phone, email", OLDER, epoch, behind, most).await?;
     let columns: &[&str] = if keyed.place == "customer" { &Customer::COLUMNS } else { &Record::COLUMNS };
-    let mut rows = Vec::with_capacity(found.len());
-    for row in &found {
+    let Some(last) = found.last().map(|row| keyed.at(row)).transpose()? else { return Ok(None) };
+    let rows = found.iter().map(|row| {
         let (key, record_key): (Vec<Uuid>, Option<Vec<u8>>) = (keyed.at(row)?, row.try_get("", "record_key")?);
         let Some(wrapped) = &record_key else {
             // The person was erased, or the customer is empty: nothing to find.
-            rows.push(Rewritten { key, record_key, values: vec![None; columns.len()] });
-            continue;
+            return Ok(Rewritten { key, record_key, values: vec![None; columns.len()] });
         };
         let opened = change.keyring().record(keyed.place, key.last().copied().unwrap_or_default(), Wrapped(Some(wrapped)))?;
         let name: Option<Name> = open(&opened, row, "name")?;
@@ -107,9 +106,8 @@ async fn batch(change: &Change, keyed: &Keyed, epoch: u32, behind: &[Uuid], most
             let company: Option<String> = row.try_get("", "company")?;
             Record::of(&indexer, name.as_ref(), company.as_deref(), phone.as_ref(), email.as_ref())?.columns()
         };
-        rows.push(Rewritten { key, record_key, values: values.into() });
-    }
-    let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(None) };
+        Ok(Rewritten { key, record_key, values: values.into() })
+    });
     let rewritten = scope.rewrite(keyed.table, keyed.walk, columns, ("index_epoch", epoch), rows).await?;
     for (fact, value) in [("epoch", u64::from(epoch)), ("rows", rewritten)] {
         change.note(fact, value);

@@ -164,6 +164,11 @@ impl Keyring {
         keyed_hash(self.tenant, self.newest("alias")?, &["digest", what], bytes)
     }
 
+    /// A secret of its own for a thing of the tenant: made from its key whenever it is needed, and stored nowhere.
+    pub(crate) fn secret(&self, what: &str, of: Uuid) -> Result<Key, Unreadable> {
+        mac(self.tenant, self.newest("alias")?, &["secret", what], of.as_bytes())
+    }
+
     /// Seals a page cursor to the caller and query that it was made for.
     pub(crate) fn seal_cursor(&self, query: Uuid, position: &[u8]) -> Result<Vec<u8>, Unreadable> {
         envelope::seal(self.newest("cursor")?, None, self.cursor_place(query), position)
@@ -180,19 +185,33 @@ impl Keyring {
 }
 
 fn keyed_hash(tenant: TenantId, key: &Key, domain: &[&str], bytes: &[u8]) -> Result<[u8; 16], Unreadable> {
+    mac(tenant, key, domain, bytes)?[..16].try_into().map_err(|_| Unreadable::Cipher)
+}
+
+fn mac(tenant: TenantId, key: &Key, domain: &[&str], bytes: &[u8]) -> Result<Key, Unreadable> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| Unreadable::Cipher)?;
     for part in domain.iter().map(|part| part.as_bytes()).chain([tenant.0.as_bytes().as_slice()]) {
         mac.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
         mac.update(part);
     }
     mac.update(bytes);
-    mac.finalize().into_bytes()[..16].try_into().map_err(|_| Unreadable::Cipher)
+    Ok(Zeroizing::new(mac.finalize().into_bytes().into()))
 }
 
 impl RecordKey {
     /// Seals a cell of this row.
     pub(crate) fn seal<K: Pii>(&self, value: &K) -> Result<Sealed<K>, Unreadable> {
         envelope::seal(&self.key, None, self.row.cell(K::FIELD), value.expose().as_bytes()).map(Sealed::of)
+    }
+
+    /// Seals what is no cell, under a name of its own.
+    pub(crate) fn seal_text(&self, name: &'static str, clear: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        envelope::seal(&self.key, None, Place { column: name, ..self.row }, clear)
+    }
+
+    /// Opens what [`RecordKey::seal_text`] sealed.
+    pub(crate) fn open_text(&self, name: &'static str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        envelope::open(&self.key, Place { column: name, ..self.row }, sealed)
     }
 
     /// Opens a cell of this row.

@@ -1,0 +1,95 @@
+//! What hangs on a customer is paged through whole: nothing twice, nothing left out, whatever comes in between.
+
+use serde_json::{Value, json};
+use tests::{Home, homes};
+
+async fn ask(home: &Home, query: &str, variables: Value) -> Value {
+    home.tenant("globex").persona("sales").purpose("sales_follow_up").ask(query, variables).await.data().clone()
+}
+
+async fn customer(home: &Home, phone: &str) -> Value {
+    let query = "mutation($phone: String!) { createCustomer(input: {name: \"司徒丁一\", phone: $phone}) { result { id } } }";
+    ask(home, query, json!({ "phone": phone })).await["createCustomer"]["result"]["id"].clone()
+}
+
+async fn contact(home: &Home, id: &Value, at: &str, result: &str) {
+    let query = "mutation($id: ID!, $at: DateTime!, $result: String!) {
+        addContact(customer: $id, input: {channel: \"电话\", at: $at, result: $result}) { userErrors { message } } }";
+    assert_eq!(ask(home, query, json!({ "id": id, "at": at, "result": result })).await["addContact"]["userErrors"], json!([]));
+}
+
+async fn order(home: &Home, id: &Value, at: &str, number: &str) {
+    let query =
+        "mutation($id: ID!, $at: DateTime!, $number: String!) { addOrder(customer: $id, input: {number: $number, orderedAt: $at}) { userErrors { message } } }";
+    assert_eq!(ask(home, query, json!({ "id": id, "at": at, "number": number })).await["addOrder"]["userErrors"], json!([]));
+}
+
+const CONTACTS: &str = "query($id: ID!, $after: String) { customer(id: $id) { contacts(first: 2, after: $after) {
+    edges { cursor node { result } } nodes { result } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount } } }";
+const TIMELINE: &str = "query($id: ID!, $first: Int, $after: String) { customer(id: $id) { timeline(first: $first, after: $after) {
+    nodes { at kind title } pageInfo { hasNextPage endCursor } } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_are_paged_through_by_cursor() {
+    for home in homes().await {
+        let id = customer(&home, "13612399001").await;
+        // Four of one moment.
+        for (at, result) in [("09", "a"), ("10", "b"), ("10", "c"), ("10", "d"), ("10", "e"), ("11", "f")] {
+            contact(&home, &id, &format!("2026-11-20T{at}:00:00Z"), result).await;
+        }
+        let (mut seen, mut after, mut pages) = (Vec::new(), Value::Null, 0);
+        loop {
+            let page = ask(&home, CONTACTS, json!({ "id": id, "after": after })).await["customer"]["contacts"].clone();
+            let nodes: Vec<String> = page["nodes"].as_array().unwrap().iter().map(|node| node["result"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(page["pageInfo"]["hasPreviousPage"], json!(pages > 0));
+            assert_eq!(page["edges"][0]["node"]["result"], json!(nodes[0]));
+            seen.extend(nodes);
+            pages += 1;
+            // Somebody writes in between: newer ones come in front of what was read, and are not met.
+            contact(&home, &id, &format!("2026-11-21T0{pages}:00:00Z"), "new").await;
+            after = page["pageInfo"]["endCursor"].clone();
+            if page["pageInfo"]["hasNextPage"] == json!(false) {
+                break;
+            }
+        }
+        assert_eq!((seen.len(), pages), (6, 3), "{seen:?}");
+        let mut sorted = seen.clone();
+        sorted.sort();
+        assert_eq!((sorted.concat().as_str(), seen[0].as_str(), seen[5].as_str()), ("abcdef", "f", "a"));
+        // A cursor is good for its caller, customer and connection only.
+        let other = customer(&home, "13612399002").await;
+        let orders = "query($id: ID!, $after: String) { customer(id: $id) { orders(after: $after) { nodes { number } } } }";
+        for (query, id, after) in [(CONTACTS, &other, &after), (orders, &id, &after), (CONTACTS, &id, &json!("AAAA")), (CONTACTS, &id, &json!("?"))] {
+            let refused = home.tenant("globex").persona("sales").purpose("sales_follow_up").ask(query, json!({ "id": id, "after": after })).await;
+            assert_eq!(refused.code(), "BAD_USER_INPUT");
+        }
+        let theirs = home.tenant("globex").persona("sales_manager").purpose("sales_follow_up").ask(CONTACTS, json!({ "id": id, "after": after })).await;
+        assert_eq!(theirs.code(), "BAD_USER_INPUT");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeline_in_pages_is_the_timeline() {
+    for home in homes().await {
+        let id = customer(&home, "13612399003").await;
+        for hour in ["08", "09", "09", "10"] {
+            let at = format!("2026-11-20T{hour}:00:00Z");
+            contact(&home, &id, &at, "x").await;
+            order(&home, &id, &at, &format!("T-{hour}-{}", uuid::Uuid::now_v7())).await;
+        }
+        let whole = ask(&home, TIMELINE, json!({ "id": id, "first": 100 })).await["customer"]["timeline"].clone();
+        assert_eq!((whole["nodes"].as_array().unwrap().len(), &whole["pageInfo"]["hasNextPage"]), (9, &json!(false)), "{whole}");
+        for first in [1, 2, 3, 4, 9] {
+            let (mut seen, mut after) = (Vec::new(), Value::Null);
+            loop {
+                let page = ask(&home, TIMELINE, json!({ "id": id, "first": first, "after": after })).await["customer"]["timeline"].clone();
+                seen.extend(page["nodes"].as_array().unwrap().clone());
+                after = page["pageInfo"]["endCursor"].clone();
+                if page["pageInfo"]["hasNextPage"] == json!(false) {
+                    break;
+                }
+            }
+            assert_eq!(json!(seen), whole["nodes"], "in pages of {first}");
+        }
+    }
+}
