@@ -20,8 +20,13 @@ generate:
     cargo run --quiet -- dictionary > docs/data-dictionary.md
     cargo run --quiet -- matrix > docs/policy-matrix.md
 
+# how fast questions are answered on both databases, against one SQL statement that makes the same tree
+bench customers="20000" seconds="5":
+    cargo build --release -p api -p tests --bins
+    cargo run --release -p tests --bin queries -- {{customers}} {{seconds}}
+
 # how fast files become durable sealed rows, on both databases, against loading them as they are
-bench rows="1000000":
+bench-import rows="1000000":
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin bench -- {{rows}}
 
@@ -38,6 +43,11 @@ bench-kills kills="100":
 bench-cells:
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin bench -- cells
+
+# clients that others wrote, against a demo of their own; needs node, npm and python3
+clients:
+    cargo build
+    tests/clients/run target/debug/panorama
 
 # how well the second pass finds duplicates in a file of which a column knows the truth: just match febrl3.csv true_id tests/data/febrl.mapping.toml
 match file truth mapping:

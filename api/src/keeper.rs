@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use entity::{Error, House, audit};
+use entity::{Error, House, audit, idempotency};
 
 use crate::config::Config;
 use crate::error::Stop;
@@ -16,6 +16,8 @@ use crate::outbound::Address;
 const ROUND: Duration = Duration::from_secs(10);
 /// How often events about many persons are made findable.
 const SOON: Duration = Duration::from_secs(1);
+/// How often what has had its day is swept away.
+const SWEPT: Duration = Duration::from_mins(10);
 
 /// How long whoever takes checkpoints may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,7 +75,7 @@ impl Published {
 pub fn keep(house: &Arc<House>, mut published: Published) {
     let house = Arc::downgrade(house);
     tokio::spawn(async move {
-        let mut signed = Instant::now();
+        let (mut signed, mut swept) = (Instant::now(), Instant::now());
         while let Some(held) = Weak::upgrade(&house) {
             let begun = Instant::now();
             match audit::index_wide(&held).await {
@@ -89,6 +91,12 @@ pub fn keep(house: &Arc<House>, mut published: Published) {
                 signed = Instant::now();
                 if let Err(stop) = published.round(&held).await {
                     tracing::error!(%stop, "the audit log is not under a new checkpoint, or it is not published");
+                }
+            }
+            if swept.elapsed() >= SWEPT {
+                swept = Instant::now();
+                if let Err(error) = idempotency::sweep(&held).await {
+                    tracing::error!(%error, "idempotency keys that have had their day could not be taken away");
                 }
             }
             drop(held);

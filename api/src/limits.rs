@@ -105,10 +105,37 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), Strin
     };
     for operation in operations {
         let mut spent = Spent { directives: operation.directives.len(), ..Spent::default() };
-        walk(document, &operation.selection_set.node, limits, &mut spent, &mut Vec::new(), 1, true)?;
+        walk(document, &operation.selection_set.node, limits, &mut spent, &mut Vec::new(), Depth { levels: 1, lists: None })?;
     }
     Ok(())
 }
+
+/// How deep a selection is.
+#[derive(Clone, Copy)]
+struct Depth {
+    levels: usize,
+    /// Inside of an introspection: how many lists of the schema, each of which leads to all others.
+    lists: Option<usize>,
+}
+
+impl Depth {
+    fn within(self, field: &str) -> Result<Self, String> {
+        let lists = match field {
+            "__schema" | "__type" => Some(0),
+            "fields" | "interfaces" | "possibleTypes" | "inputFields" => self.lists.map(|lists| lists + 1),
+            _ => self.lists,
+        };
+        if lists.is_some_and(|lists| lists > LISTS) {
+            return Err("the query follows the schema in circles".to_owned());
+        }
+        // What clients ask to know a type goes down nine of these, each with one below.
+        let level = usize::from(lists.is_none() || field != "ofType");
+        Ok(Self { levels: self.levels + level, lists })
+    }
+}
+
+/// The most lists of the schema within one another, as GraphQL.js has it.
+const LISTS: usize = 2;
 
 fn walk<'d>(
     document: &'d ExecutableDocument,
@@ -116,10 +143,9 @@ fn walk<'d>(
     limits: &Limits,
     spent: &mut Spent,
     inside: &mut Vec<&'d str>,
-    depth: usize,
-    root: bool,
+    depth: Depth,
 ) -> Result<(), String> {
-    if depth > limits.depth {
+    if depth.levels > limits.depth {
         return Err(format!("the query nests more than {} levels", limits.depth));
     }
     for selection in &set.items {
@@ -127,14 +153,14 @@ fn walk<'d>(
             Selection::Field(field) => {
                 spent.aliases += usize::from(field.node.alias.is_some());
                 spent.directives += field.node.directives.len();
-                spent.root_fields += usize::from(root);
-                walk(document, &field.node.selection_set.node, limits, spent, inside, depth + 1, false)?;
+                spent.root_fields += usize::from(depth.levels == 1);
+                walk(document, &field.node.selection_set.node, limits, spent, inside, depth.within(&field.node.name.node)?)?;
             }
             Selection::InlineFragment(fragment) => {
                 spent.directives += fragment.node.directives.len();
                 spent.spreads += 1;
                 over(spent, limits)?;
-                walk(document, &fragment.node.selection_set.node, limits, spent, inside, depth, root)?;
+                walk(document, &fragment.node.selection_set.node, limits, spent, inside, depth)?;
             }
             Selection::FragmentSpread(spread) => {
                 let name = spread.node.fragment_name.node.as_str();
@@ -146,7 +172,7 @@ fn walk<'d>(
                 }
                 if let Some(fragment) = document.fragments.get(name) {
                     inside.push(name);
-                    walk(document, &fragment.node.selection_set.node, limits, spent, inside, depth, root)?;
+                    walk(document, &fragment.node.selection_set.node, limits, spent, inside, depth)?;
                     inside.pop();
                 }
             }
@@ -204,6 +230,10 @@ mod tests {
         // 2^20 spreads in a few lines
         let bomb = (0..20).map(|i| format!("fragment F{i} on Query {{ ...F{} ...F{} }}", i + 1, i + 1)).collect::<Vec<_>>().join(" ");
         assert!(verdict(&format!("{{ ...F0 }} {bomb} fragment F20 on Query {{ __typename }}")).is_err());
+        let circles = "fields { type { ".repeat(3);
+        assert!(verdict(&format!("{{ __schema {{ types {{ {circles} name }} }} }} }} }} }} }} }} }}")).unwrap_err().contains("circles"));
+        let named = "ofType { name ".repeat(9);
+        assert!(verdict(&format!("{{ __schema {{ types {{ fields {{ args {{ type {{ {named} {} }} }} }} }} }} }}", "}".repeat(9))).is_ok());
         let directives = "@skip(if: false) ".repeat(60);
         assert!(verdict(&format!("{{ me {directives} {{ subject }} }}")).unwrap_err().contains("directives"));
     }

@@ -179,6 +179,7 @@ pub async fn destroy(change: &Change) -> Result<u64, Error> {
     }
     erasure::complete(scope, &kek, change.now()).await?;
     scope.shreds();
+    scope.readmits();
     scope.run("UPDATE tenant SET destroyed_at = $2 WHERE id = $1", [change.now().into()]).await?;
     change.note("destroyed", true);
     change.note("rows", rows);

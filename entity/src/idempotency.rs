@@ -1,5 +1,6 @@
 //! Idempotency keys: a change that is asked for twice with one key is done once, and the second answer is the first
-//! (draft-ietf-httpapi-idempotency-key-header). For a day, and as long as nobody's rights stand against it.
+//! (draft-ietf-httpapi-idempotency-key-header). For a day, as long as nobody's rights stand against it, and only where nothing of
+//! a person was seen: who sees that again asks again, and is in the log.
 
 use chrono::Duration;
 use sea_orm::entity::prelude::*;
@@ -7,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
-use crate::{Change, Error, Scope};
+use crate::{Change, Error, House, Scope, tenant};
 
 mod table {
     use crate::TenantId;
@@ -59,11 +60,13 @@ pub enum Claim {
 /// The database cannot be reached.
 pub async fn claim(change: &Change, key: &str, asked: &[u8], request: &str) -> Result<Claim, Error> {
     let (scope, keyring, principal) = (change.scope(), change.keyring(), change.principal());
+    // As all who forget: no two wait for each other, and nothing is kept of a person who is being erased.
+    tenant::lock(scope).await?;
     let id = Uuid::from_bytes(keyring.digest("idempotency key", format!("{}\n{key}", principal.subject()).as_bytes())?);
     let asked = keyring.digest("idempotency", asked)?.to_vec();
     let sight = format!("{}\n{}\n{}", change.policy_version(), principal.roles().join(","), principal.purpose().unwrap_or_default());
     let sight = keyring.digest("idempotency", sight.as_bytes())?.to_vec();
-    scope.run("DELETE FROM idempotency WHERE tenant_id = $1 AND at < $2", [(change.now() - KNOWN).into()]).await?;
+    scope.delete_where::<Entity>(Column::At.lt(change.now() - KNOWN)).await?;
     let new = "INSERT INTO idempotency (tenant_id, id, asked, sight, request, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     let values: [Value; 5] = [id.into(), asked.clone().into(), sight.clone().into(), request.into(), change.now().into()];
     if scope.run(new, values).await? > 0 {
@@ -78,6 +81,26 @@ pub async fn claim(change: &Change, key: &str, asked: &[u8], request: &str) -> R
     // Its key may have been destroyed since: then the answer is gone.
     let opened = keyring.record(TABLE, id, Wrapped(Some(wrapped))).and_then(|key| key.open_text("answer", answer));
     Ok(Claim::Done(opened.ok()))
+}
+
+/// Forgets the keys of more than a day ago, of all tenants.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn sweep(house: &House) -> Result<(), Error> {
+    let before = house.now() - KNOWN;
+    for tenant in house.tenants().await? {
+        let scope = house.store().read_beside(tenant.id).await?;
+        if scope.find::<Entity>().filter(Column::At.lt(before)).one(scope.tx()).await?.is_none() {
+            continue;
+        }
+        drop(scope);
+        let scope = house.store().write_beside(tenant.id).await?;
+        tenant::lock(&scope).await?;
+        scope.delete_where::<Entity>(Column::At.lt(before)).await?;
+        scope.commit().await?;
+    }
+    Ok(())
 }
 
 /// Keeps the answer to what was claimed, sealed.

@@ -7,7 +7,7 @@ use crate::guard::Whose;
 use policy::Reach;
 
 /// What authentication has verified, before the database is asked whether it still stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// A person, by the subject of a signed token.
     Person {

@@ -114,6 +114,7 @@ pub async fn put(change: &Change, code: &str, label: &str, retired: bool) -> Res
         )));
     }
     let retired_at = retired.then(|| change.now());
+    scope.readmits();
     change.note("purpose", code);
     change.note("retired", retired);
     let row = row(code, label.trim(), retired_at, change.principal().subject(), change.now());

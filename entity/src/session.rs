@@ -93,6 +93,8 @@ struct Account {
     /// Values that a change tried, each as its masked and its exact mark: they count even if nothing of the change is kept.
     tried: Vec<(Vec<u8>, Vec<u8>)>,
     outcome: Option<&'static str>,
+    /// Whether something is told that is told once.
+    confided: bool,
 }
 
 /// One request: one principal, one tenant, one transaction, one account of what was seen.
@@ -241,6 +243,20 @@ impl Session {
         }
         self.deny("search budget");
         Err(Error::SearchBudget)
+    }
+
+    /// What is answered is told once and kept nowhere.
+    pub(crate) fn confide(&self) {
+        self.account().confided = true;
+    }
+
+    /// Whether the answer can be given again without being asked for: nothing of a person was seen, and nothing is told that is
+    /// told once.
+    #[must_use]
+    pub fn repeatable(&self) -> bool {
+        let account = self.account();
+        let seen = account.persons.values().flat_map(BTreeMap::values).any(|sight| *sight > Sight::Withheld);
+        !seen && !account.confided
     }
 
     /// The decisions of this session.

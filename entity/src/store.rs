@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::extension::postgres::PgFunc;
 use sea_orm::sea_query::{ExprTrait, IntoCondition, SimpleExpr, ValueType};
 use sea_orm::{
-    AccessMode, ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, IsolationLevel, QueryFilter, QueryTrait, Select,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
 };
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -32,13 +32,16 @@ pub(crate) trait Tenanted: EntityTrait {
 /// The most bound values of one statement that both databases take.
 pub(crate) const BIND_LIMIT: usize = 32_000;
 
-/// Tells PostgreSQL whose rows these are, for row-level security, until the transaction ends.
-const TELL: &str = "SELECT set_config('app.tenant', $1, true)";
+/// What PostgreSQL is told of a transaction that reads, all at once: each statement more is a round trip more.
+const TELL_READER: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;";
 
 /// Whoever writes looks rows up by their keys. Tables grow from nothing meanwhile, and a plan made for the few rows of a moment
 /// ago would read a table whole: PostgreSQL is told not to.
-const TELL_WRITER: &str = "SELECT set_config('app.tenant', $1, true), set_config('enable_seqscan', 'off', true), \
-    set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)";
+const TELL_WRITER: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;";
+
+/// A connection that nobody used for so long is asked whether it stands before it is used.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// How long whoever writes waits for others who do.
 const BUSY: Duration = Duration::from_secs(5);
@@ -61,6 +64,7 @@ pub struct Store {
     /// SQLite lets one write at a time, and whom it lets in next is chance: here they come in the order in which they asked, so
     /// that an import does not keep the log waiting for more than a batch.
     turn: Option<Arc<Mutex<()>>>,
+    admissions: Arc<AtomicU64>,
 }
 
 /// One tenant's view of the store, in one transaction.
@@ -71,6 +75,10 @@ pub struct Scope {
     db: DatabaseConnection,
     /// Whether what it takes away must not be found in the database's files either.
     shreds: AtomicBool,
+    /// Counts when it changes who is let in.
+    admissions: Arc<AtomicU64>,
+    /// Whether it does.
+    readmits: AtomicBool,
     /// The rows whose sealed cells it wrote, for the log.
     written: Written,
     /// The writer's turn, until the transaction ends.
@@ -98,7 +106,7 @@ impl Store {
         if turn.is_some() {
             copy::sweep(&file(&db).await?);
         }
-        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn })
+        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn, admissions: Arc::default() })
     }
 
     /// One tenant's rows in a consistent snapshot, to read.
@@ -110,13 +118,29 @@ impl Store {
     }
 
     async fn read_by(&self, db: &DatabaseConnection, tenant: TenantId) -> Result<Scope, Error> {
-        let options = match db.get_database_backend() {
-            DbBackend::Postgres => {
-                TransactionOptions { isolation_level: Some(IsolationLevel::RepeatableRead), access_mode: Some(AccessMode::ReadOnly), ..Default::default() }
-            }
-            _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() },
+        self.begin(db, tenant, SqliteTransactionMode::Deferred, TELL_READER).await
+    }
+
+    async fn begin(&self, db: &DatabaseConnection, tenant: TenantId, mode: SqliteTransactionMode, tell: &str) -> Result<Scope, Error> {
+        let options = TransactionOptions { sqlite_transaction_mode: Some(mode), ..Default::default() };
+        let options = if db.get_database_backend() == DbBackend::Postgres { TransactionOptions::default() } else { options };
+        let scope = Scope {
+            tenant,
+            tx: db.begin_with_options(options).await?,
+            db: db.clone(),
+            shreds: AtomicBool::new(false),
+            admissions: Arc::clone(&self.admissions),
+            readmits: AtomicBool::new(false),
+            written: Written::default(),
+            turn: None,
         };
-        Scope::begin(db, tenant, options).await
+        scope.tell_database(tell).await?;
+        Ok(scope)
+    }
+
+    /// How often it changed who is let in, as far as this process did it.
+    pub(crate) fn admissions(&self) -> u64 {
+        self.admissions.load(Ordering::Acquire)
     }
 
     /// One tenant's rows, to write. SQLite takes the writer's place at once instead of failing half-way.
@@ -164,7 +188,7 @@ impl Store {
             }
             None => None,
         };
-        Ok(Scope { turn, ..Scope::write(db, tenant).await? })
+        Ok(Scope { turn, ..self.begin(db, tenant, SqliteTransactionMode::Immediate, TELL_WRITER).await? })
     }
 
     pub(crate) async fn close(&self) {
@@ -242,6 +266,7 @@ async fn empty_log(db: &DatabaseConnection) -> Result<bool, DbErr> {
 async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(connections).acquire_timeout(Duration::from_secs(5));
+    options.test_before_acquire_if_idle_for(IDLE);
     options.map_sqlx_sqlite_opts(move |options| {
         use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
         options
@@ -263,42 +288,27 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
 }
 
 impl Scope {
-    async fn begin(db: &DatabaseConnection, tenant: TenantId, options: TransactionOptions) -> Result<Self, Error> {
-        let scope =
-            Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), written: Written::default(), turn: None };
-        scope.tell_database(TELL).await?;
-        Ok(scope)
-    }
-
-    async fn write(db: &DatabaseConnection, tenant: TenantId) -> Result<Self, Error> {
-        let options = match db.get_database_backend() {
-            DbBackend::Postgres => TransactionOptions::default(),
-            _ => TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() },
-        };
-        let scope =
-            Self { tenant, tx: db.begin_with_options(options).await?, db: db.clone(), shreds: AtomicBool::new(false), written: Written::default(), turn: None };
-        scope.tell_database(TELL_WRITER).await?;
-        Ok(scope)
-    }
-
     /// Whose rows these are.
     #[must_use]
     pub const fn tenant(&self) -> TenantId {
         self.tenant
     }
 
+    /// Tells PostgreSQL whose rows these are, for row-level security, until the transaction ends.
     async fn tell_database(&self, tell: &str) -> Result<(), Error> {
         if self.tx.get_database_backend() == DbBackend::Postgres {
-            let tell = Statement::from_sql_and_values(DbBackend::Postgres, tell, [self.tenant.0.to_string().into()]);
-            self.tx.execute_raw(tell).await?;
+            self.tx.execute_unprepared(&format!("{tell} SET LOCAL app.tenant = '{}'", self.tenant.0)).await?;
         }
         Ok(())
     }
 
     /// The same transaction for another tenant: the ledger commits many tenants' events at once.
     pub(crate) async fn turn_to(&mut self, tenant: TenantId) -> Result<(), Error> {
+        if self.tenant == tenant {
+            return Ok(());
+        }
         self.tenant = tenant;
-        self.tell_database(TELL).await
+        self.tell_database("").await
     }
 
     /// A query narrowed to this tenant.
@@ -332,14 +342,15 @@ impl Scope {
     }
 
     /// Has PostgreSQL count tables that have grown much since it did so last: without knowing what is in them it would look rows
-    /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute.
-    pub(crate) async fn count_grown(&self, tables: &[&str]) -> Result<(), Error> {
+    /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute. With `all` set it counts
+    /// the others too: of a new tenant's rows among many others' it would know nothing.
+    pub(crate) async fn count_grown(&self, tables: &[&str], all: bool) -> Result<(), Error> {
         if self.tx.get_database_backend() != DbBackend::Postgres {
             return Ok(());
         }
         let named: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
-        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND pg_relation_size(oid) / 8192 > 4 * relpages + 50";
-        for row in self.tx.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into()])).await? {
+        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND ($2 OR pg_relation_size(oid) / 8192 > 4 * relpages + 50)";
+        for row in self.tx.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into(), all.into()])).await? {
             let name: String = row.try_get("", "name")?;
             self.tx.execute_unprepared(&format!("ANALYZE {name}")).await?;
         }
@@ -413,10 +424,18 @@ impl Scope {
         self.shreds.store(true, Ordering::Relaxed);
     }
 
+    /// What this scope writes changes who is let in, or as whom.
+    pub(crate) fn readmits(&self) {
+        self.readmits.store(true, Ordering::Relaxed);
+    }
+
     /// Makes the writes of this scope durable. A scope that is dropped leaves nothing.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        let Self { tx, turn, db, shreds, .. } = self;
+        let Self { tx, turn, db, shreds, admissions, readmits, .. } = self;
         tx.commit().await?;
+        if readmits.into_inner() {
+            admissions.fetch_add(1, Ordering::AcqRel);
+        }
         if turn.is_some() && shreds.into_inner() {
             // It is committed: what goes wrong from here on does not undo it.
             match empty_log(&db).await {

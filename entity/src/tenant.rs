@@ -156,6 +156,7 @@ pub async fn suspend(change: &Change, suspended: bool) -> Result<(), Error> {
     if (standing(scope).await? == Standing::Suspended) == suspended {
         return Err(Error::Invalid(format!("the tenant is {}suspended already; nothing was changed", if suspended { "" } else { "not " })));
     }
+    scope.readmits();
     change.note("suspended", suspended);
     scope.run("UPDATE tenant SET suspended_at = $2 WHERE id = $1", [suspended.then(|| change.now()).into()]).await?;
     Ok(())

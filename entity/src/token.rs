@@ -63,6 +63,7 @@ pub fn read(presented: &str) -> Option<(crate::TenantId, [u8; 32])> {
 /// give; a purpose that is not one of the tenant's; a time out of range.
 pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<&str>, days: i64) -> Result<Zeroizing<String>, Error> {
     change.permit(Verb::TenantManage)?;
+    change.confide();
     change.known_roles(roles)?;
     people::harmless(change, roles).await?;
     let expires_at = Duration::try_days(days).and_then(|lasts| change.now().checked_add_signed(lasts)).filter(|_| (1..=3_650).contains(&days));
@@ -175,7 +176,13 @@ pub(crate) async fn admit(scope: &Scope, hash: &[u8; 32], now: DateTime<Utc>) ->
 
 /// The standing token of a name, as which the server itself acts.
 pub(crate) async fn admit_named(scope: &Scope, name: &str, now: DateTime<Utc>) -> Result<Principal, Error> {
-    admitted(scope, scope.find::<table::Entity>().filter(table::Column::Name.eq(name)).filter(table::Column::RevokedAt.is_null()), now).await
+    let named = scope.find::<table::Entity>().filter(table::Column::Name.eq(name)).filter(table::Column::RevokedAt.is_null());
+    let principal = admitted(scope, named, now).await?;
+    // It may have been retired since.
+    if let Some(purpose) = &principal.purpose {
+        purpose::known(scope, purpose).await?;
+    }
+    Ok(principal)
 }
 
 async fn admitted(scope: &Scope, tokens: Select<table::Entity>, now: DateTime<Utc>) -> Result<Principal, Error> {

@@ -17,6 +17,8 @@ async fn every_example_of_the_api_runs() {
                 "sh" => Command::new("bash"),
                 "python" => Command::new("python3"),
                 "graphql" => continue,
+                // With generated types, by tests/clients/run.
+                "typescript" => continue,
                 other => panic!("nobody runs {other}"),
             };
             command.args([if language == "sh" { "-ec" } else { "-c" }, text]).env("URL", &home.url).env("TOKEN", &token);

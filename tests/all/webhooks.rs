@@ -40,6 +40,12 @@ async fn correct(home: &Home, id: &Value, company: &str) {
     assert_eq!(done.data()["updateCustomer"]["userErrors"], json!([]));
 }
 
+async fn restrict(home: &Home, id: &Value, restricted: bool) {
+    let query = "mutation($id: ID!, $restricted: Boolean!) { restrictCustomer(customer: $id, restricted: $restricted, reason: \"asked for\") { userErrors { message } } }";
+    let done = home.tenant("globex").persona("privacy").purpose("privacy_request").ask(query, json!({ "id": id, "restricted": restricted })).await;
+    assert_eq!(done.data()["restrictCustomer"]["userErrors"], json!([]));
+}
+
 /// As a receiver verifies it, by the text of the standard.
 fn signed(secret: &[u8], posted: &tests::Posted) -> bool {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
@@ -70,6 +76,15 @@ async fn a_change_is_told_signed_and_masked_until_it_is_taken() {
         let changed = taker.next().await;
         assert_ne!(changed.header("webhook-id"), first.header("webhook-id"));
         assert_eq!(said(&changed)["data"]["company"], "司徒商贸");
+        // Who may see it no more is told so once, and hears nothing of what becomes of it.
+        restrict(&home, &id, true).await;
+        let gone = said(&taker.next().await);
+        assert_eq!((&gone["type"], &gone["data"]), (&json!("customer.gone"), &json!({ "id": id })));
+        restrict(&home, &id, true).await;
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        assert!(taker.taken().is_empty());
+        restrict(&home, &id, false).await;
+        assert_eq!(said(&taker.next().await)["type"], "customer.changed");
         let erase = "mutation($id: ID!) { erasePerson(customer: $id, reason: \"asked for\") { userErrors { message } } }";
         let erased = home.tenant("globex").persona("privacy").purpose("privacy_request").ask(erase, json!({ "id": id })).await;
         assert_eq!(erased.data()["erasePerson"]["userErrors"], json!([]));

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+pub use postgres::{as_owner, pgbench};
 pub use program::{Program, program};
 pub use taker::{Posted, Taker};
 

@@ -91,3 +91,24 @@ pub async fn create(template: Option<&str>) -> String {
     raw.run(&format!("CREATE DATABASE {name} OWNER panorama{from}")).await.unwrap_or_else(|error| panic!("{error}; see {}", cluster.dir.display()));
     format!("postgres://panorama@127.0.0.1:{}/{name}", cluster.port)
 }
+
+/// The same database as its owner, for whom row-level security does not hold.
+pub fn as_owner(url: &str) -> String {
+    let (_, rest) = url.split_once('@').unwrap();
+    format!("postgres://root_of_tests@{rest}")
+}
+
+/// Statements per second of one prepared statement, of which `:n` is a row of `sampled`, at random.
+pub fn pgbench(url: &str, dir: &std::path::Path, sql: &str, clients: u64, seconds: u64) -> f64 {
+    let script = dir.join("reference.sql");
+    std::fs::write(&script, format!("\\set n random(1, :rows)\n{sql};\n")).unwrap();
+    let rows = Command::new(PROGRAMS.as_ref().unwrap().join("psql")).args([url, "-Atc", "SELECT count(*) FROM sampled"]).output().unwrap();
+    let rows = format!("rows={}", String::from_utf8_lossy(&rows.stdout).trim());
+    let (clients, seconds) = (clients.to_string(), seconds.to_string());
+    let mut pgbench = Command::new(PROGRAMS.as_ref().unwrap().join("pgbench"));
+    pgbench.args(["-n", "-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds, "-D", &rows, "-f"]).arg(&script).arg(url);
+    let output = pgbench.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
+    rate.unwrap_or_else(|| panic!("pgbench: {said} {}", String::from_utf8_lossy(&output.stderr)))
+}

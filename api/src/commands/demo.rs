@@ -195,7 +195,7 @@ async fn issue(house: &House, config: &Config, company: &Company) -> Result<BTre
 /// The tokens, each with a request that is ready to paste.
 fn shown(url: &str, tokens: &BTreeMap<&str, BTreeMap<&str, String>>) -> String {
     use std::fmt::Write;
-    let mut out = format!("\nPanorama serves at {url}/graphql  (stop with Ctrl-C; the data stays)\n");
+    let mut out = format!("\nPanorama serves at {url}/graphql, with an explorer at {url}/graphiql  (stop with Ctrl-C; the data stays)\n");
     for (tenant, of) in tokens {
         let _ = writeln!(out, "\n── tokens of {tenant}, for twelve hours ──");
         for (persona, purpose, about, query) in REQUESTS {

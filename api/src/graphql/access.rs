@@ -65,6 +65,8 @@ impl RegisteredDocument {
 pub struct Allowed {
     /// Addresses of private networks.
     pub private: bool,
+    /// What a document may cost.
+    pub limits: Limits,
 }
 
 /// An endpoint that is told when customers change.
@@ -101,10 +103,10 @@ impl Webhook {
 /// Whether a text is a subscription that can be told of any customer: `subscription { customerChanged { … } }`.
 async fn tellable(ctx: &Context<'_>, query: &str) -> std::result::Result<(), String> {
     const FORM: &str = "query: one subscription { customerChanged { … } } without variables, alias and id";
-    let limits = Limits::default();
-    limits::scan(query, &limits).map_err(|fault| format!("query: {fault}"))?;
+    let limits = &ctx.data_unchecked::<Allowed>().limits;
+    limits::scan(query, limits).map_err(|fault| format!("query: {fault}"))?;
     let parsed = async_graphql::parser::parse_query(query).map_err(|_| FORM)?;
-    limits::check(&parsed, &limits).map_err(|fault| format!("query: {fault}"))?;
+    limits::check(&parsed, limits).map_err(|fault| format!("query: {fault}"))?;
     let operation = match &parsed.operations {
         DocumentOperations::Single(operation) => operation,
         DocumentOperations::Multiple(named) => named.values().next().filter(|_| named.len() == 1).ok_or(FORM)?,

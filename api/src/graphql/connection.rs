@@ -138,11 +138,16 @@ pub struct PageInfo {
 pub fn at_most(asked: Option<i32>, default: u64) -> Result<u64, entity::Error> {
     match asked {
         None => Ok(default),
-        Some(n) => u64::try_from(n).ok().filter(|n| (1..=100).contains(n)).ok_or_else(|| entity::Error::Invalid("first: a number from 1 to 100".to_owned())),
+        Some(n) => within(n, 100).ok_or_else(|| entity::Error::Invalid("first: a number from 1 to 100".to_owned())),
     }
+}
+
+/// A number of rows, if it is one.
+pub fn within(asked: i32, most: u64) -> Option<u64> {
+    u64::try_from(asked).ok().filter(|n| (1..=most).contains(n))
 }
 
 /// What a page of something costs.
 pub fn cost(first: Option<i32>, default: usize, each: usize) -> usize {
-    first.map_or(default, |n| usize::try_from(n).unwrap_or(0).min(100)) * each.max(1)
+    first.map_or(default, |n| usize::try_from(n).unwrap_or(0).min(1_000)) * each.max(1)
 }

@@ -115,6 +115,7 @@ impl Customer {
         Ok(self.page.people(session(ctx)).await?.get(&owner).map(User::of))
     }
     /// 标签.
+    #[graphql(complexity = "3 * child_complexity")]
     async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
         let tags = self.page.tags(session(ctx)).await?;
         Ok(self.mine(&tags).iter().filter_map(|tag| session(ctx).tell(tag.label())).map(|(name, category)| Tag { name, category }).collect())
@@ -151,7 +152,8 @@ impl Customer {
         let entries = self.entries(ctx, &part).await?;
         Ok(part.connection(entries, &[Hanging::Orders, Hanging::Contacts, Hanging::Tickets, Hanging::Records]))
     }
-    /// The source records that this customer is made of.
+    /// The source records that this customer is made of, the newest hundred.
+    #[graphql(complexity = "10 * child_complexity")]
     async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<Lineage>> {
         let session = session(ctx);
         let (records, sources) = (self.page.records(session, 100, None).await?, self.page.sources(session).await?);
@@ -192,6 +194,7 @@ impl Customer {
         Ok(told.into_iter().filter_map(|(kind, key)| related.get(&key).map(|(page, at)| Relation { kind, customer: Self::at(page, *at) })).collect())
     }
     /// Consents by purpose, newest first.
+    #[graphql(complexity = "3 * child_complexity")]
     async fn consents(&self, ctx: &Context<'_>) -> Result<Vec<Consent>> {
         let consents = self.page.consents(session(ctx)).await?;
         Ok(self

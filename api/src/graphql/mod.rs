@@ -33,9 +33,9 @@ pub type Schema = async_graphql::Schema<query::Query, mutation::Mutation, subscr
 #[must_use]
 pub fn schema(config: &Config) -> Schema {
     async_graphql::Schema::build(query::Query, mutation::Mutation::default(), subscription::Following)
-        .data(access::Allowed { private: config.webhook_private })
+        .data(access::Allowed { private: config.webhook_private, limits: config.limits.clone() })
         .limit_complexity(config.limits.complexity)
-        .limit_depth(config.limits.depth)
+        .limit_depth(config.limits.depth * 2)
         .disable_suggestions()
         .finish()
 }

@@ -9,7 +9,7 @@ use entity::{Error, document, import, merge, pair, quality, signoff, source, tok
 
 use super::access::{RegisteredDocument, ServiceToken, Webhook};
 use super::audit::Audit;
-use super::connection::{PageInfo, at_most, cost};
+use super::connection::{PageInfo, at_most, cost, within};
 use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
 use super::id::{self, Kind};
@@ -66,7 +66,7 @@ impl Query {
     }
 
     /// Customers that meet a filter, in order. Personal fields are neither filtered nor ordered by. The `first` behind a cursor, or
-    /// the `last` before one.
+    /// the `last` before one: at most 100, or 1,000 for whoever may take customers out in bulk.
     #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "they are those of a connection, as Relay has them")]
     async fn customers(
@@ -88,7 +88,9 @@ impl Query {
             cursor.map(|cursor| URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid(format!("{name}: not a cursor")))).transpose()
         };
         let (after, before, backwards) = (read("after", after)?, read("before", before)?, last.is_some());
-        let most = at_most(first.or(last), 20).map_err(|error| if backwards { Error::Invalid("last: a number from 1 to 100".to_owned()) } else { error })?;
+        let all = entity::customer::page_most(session(ctx));
+        let named = if backwards { "last" } else { "first" };
+        let most = within(first.or(last).unwrap_or(20), all).ok_or_else(|| Error::Invalid(format!("{named}: a number from 1 to {all}")))?;
         let (behind, ahead) = (after.is_some(), before.is_some());
         let cut = Cut { most, after, before, last: backwards, descending: order.direction == Direction::Desc };
         let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut).await?;

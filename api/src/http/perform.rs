@@ -146,7 +146,7 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
                 let response = shared.schema.execute(request).await;
                 let kept = response.errors.is_empty() && !refused.any();
                 let disclosure = disclosure(&change);
-                if let (Some(id), true) = (claim, kept)
+                if let (Some(id), true) = (claim, kept && change.repeatable())
                     && let Err(error) = keep(&change, id, &response, &disclosure).await
                 {
                     return (asked.withheld(&error.into()), false);
@@ -189,7 +189,7 @@ async fn once(change: &Change, asked: &Asked) -> Result<Option<Uuid>, Done> {
     }
 }
 
-const DONE: &str = "this was done already, under the same Idempotency-Key; its answer is not kept any more";
+const DONE: &str = "this was done already, under the same Idempotency-Key; its answer is not kept";
 
 async fn keep(change: &Change, id: Uuid, response: &Response, disclosure: &[Value]) -> Result<(), entity::Error> {
     let answer = serde_json::to_vec(&(&response.data, disclosure)).map_err(|_| entity::Error::Invalid("the answer cannot be kept".to_owned()))?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix_web::web;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use entity::webhook::{self, Due, Owed, Told, Webhook};
-use entity::{Principal, TenantId};
+use entity::TenantId;
+use entity::webhook::{self, Due, Ready, Told};
 use futures_util::{StreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, json};
@@ -54,47 +54,86 @@ pub fn tell(shared: &web::Data<Shared>, guarded: Guarded) {
 
 async fn round(shared: &Arc<Shared>, teller: &Arc<Teller>) -> Result<(), entity::Error> {
     for tenant in shared.house.tenants().await?.into_iter().filter(entity::tenant::Tenant::stands) {
-        let busy = |webhook| teller.busy().contains(&webhook);
-        for owed in webhook::take(&shared.house, tenant.id, &busy).await? {
-            let Some(principal) = owed.principal.clone().filter(|_| !owed.due.is_empty()) else { continue };
-            let (shared, teller) = (Arc::clone(shared), Arc::clone(teller));
-            teller.busy().insert(owed.webhook.id);
+        // One tenant's trouble is not the others'.
+        let noted = webhook::note(&shared.house, tenant.id).await;
+        let noted = noted.inspect_err(|error| tracing::error!(%error, tenant = tenant.slug, "what webhooks are owed cannot be noted"));
+        for webhook in noted.unwrap_or_default() {
+            let Some(busy) = Busy::begin(teller, webhook) else { continue };
+            let shared = Arc::clone(shared);
             tokio::spawn(async move {
-                teller.tell(&shared, tenant.id, &Arc::new(principal), &owed).await;
-                teller.busy().remove(&owed.webhook.id);
+                if let Err(error) = busy.teller.tell(&shared, tenant.id, webhook).await {
+                    tracing::error!(%error, "what a webhook is owed cannot be read");
+                }
             });
         }
     }
     Ok(())
 }
 
+/// That an endpoint is being told, until it is dropped.
+struct Busy {
+    teller: Arc<Teller>,
+    webhook: Uuid,
+}
+
+impl Busy {
+    fn begin(teller: &Arc<Teller>, webhook: Uuid) -> Option<Self> {
+        let begun = teller.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(webhook);
+        begun.then(|| Self { teller: Arc::clone(teller), webhook })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.teller.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.webhook);
+    }
+}
+
 impl Teller {
-    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<Uuid>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn tell(&self, shared: &Arc<Shared>, tenant: TenantId, principal: &Arc<Principal>, owed: &Owed) {
-        let each = stream::iter(&owed.due).for_each_concurrent(AT_ONCE, async |due| {
-            let told = match message(shared, principal, &owed.webhook, due).await {
-                Ok(Some(body)) => self.post(owed, due, body).await,
-                Ok(None) => Told::Nothing,
-                Err(told) => told,
-            };
-            if let Err(error) = webhook::settle(&shared.house, tenant, owed.webhook.id, due, told).await {
-                tracing::error!(%error, "what a webhook was told cannot be noted; it is told again");
+    /// Tells an endpoint of whatever is due.
+    async fn tell(&self, shared: &Arc<Shared>, tenant: TenantId, webhook: Uuid) -> Result<(), entity::Error> {
+        loop {
+            let due = webhook::due(&shared.house, tenant, webhook).await?;
+            if due.is_empty() {
+                return Ok(());
             }
-        });
-        each.await;
+            let each = stream::iter(&due).for_each_concurrent(AT_ONCE, async |due| {
+                let settled = match self.about(shared, tenant, webhook, due).await {
+                    Ok(told) => webhook::settle(&shared.house, tenant, webhook, due, told).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = settled {
+                    tracing::error!(%error, "what a webhook was told cannot be noted; it is told again");
+                }
+            });
+            each.await;
+        }
     }
 
-    async fn post(&self, owed: &Owed, due: &Due, body: String) -> Told {
+    /// Tells an endpoint of a customer, as both stand at this moment.
+    async fn about(&self, shared: &Arc<Shared>, tenant: TenantId, webhook: Uuid, due: &Due) -> Result<Told, entity::Error> {
+        let Some(ready) = webhook::ready(&shared.house, tenant, webhook, due).await? else { return Ok(Told::Left) };
+        let (body, gone) = match message(shared, &ready, due).await {
+            Ok(Message::Changed(body)) => (body, false),
+            Ok(Message::Gone(body)) => (body, true),
+            Ok(Message::None) => return Ok(Told::Nothing),
+            Err(told) => return Ok(told),
+        };
+        webhook::about(&shared.house, tenant, webhook, due).await?;
+        Ok(match self.post(&ready, body).await {
+            Told::Taken if gone => Told::Nothing,
+            told => told,
+        })
+    }
+
+    async fn post(&self, ready: &Ready, body: String) -> Told {
         let at = chrono::DateTime::timestamp(&crate::clock::now());
         let headers = [
-            ("webhook-id", due.message.clone()),
+            ("webhook-id", ready.message.clone()),
             ("webhook-timestamp", at.to_string()),
-            ("webhook-signature", signature(&*owed.secret, &due.message, at, &body)),
+            ("webhook-signature", signature(&*ready.secret, &ready.message, at, &body)),
         ];
-        match self.guarded.post(&owed.webhook.url, &headers, body).await {
+        match self.guarded.post(&ready.webhook.url, &headers, body).await {
             Ok(200..=299) => Told::Taken,
             // It is gone, and says so.
             Ok(410) => Told::Failed { why: "it answered 410: it wants to hear no more of this".to_owned(), again: false },
@@ -117,21 +156,31 @@ pub fn secret(bytes: &[u8]) -> String {
     format!("whsec_{}", STANDARD.encode(bytes))
 }
 
-/// What there is to be told of a customer. One that the endpoint knew and sees no more is gone.
-async fn message(shared: &Shared, principal: &Arc<Principal>, webhook: &Webhook, due: &Due) -> Result<Option<String>, Told> {
-    let asked = Asked { query: webhook.query.clone(), operation_name: None, variables: Map::new(), request: due.message.clone(), key: None };
+/// What there is to be told of a customer.
+enum Message {
+    /// It is like this now.
+    Changed(String),
+    /// The endpoint knew it and sees it no more.
+    Gone(String),
+    None,
+}
+
+async fn message(shared: &Shared, ready: &Ready, due: &Due) -> Result<Message, Told> {
+    let webhook = &ready.webhook;
+    let asked = Asked { query: webhook.query.clone(), operation_name: None, variables: Map::new(), request: ready.message.clone(), key: None };
     let failed = |why: &str, again| Told::Failed { why: why.to_owned(), again };
-    let ready = asked.ready(shared).map_err(|_| failed("its query is not within the limits any more", false))?;
-    let done = on(shared, principal, &asked, ready.document, ("webhook", &webhook.name), Occasion::Customer(due.customer)).await;
+    let checked = asked.ready(shared).map_err(|_| failed("its query is not within the limits any more", false))?;
+    let done = on(shared, &Arc::new(ready.principal.clone()), &asked, checked.document, ("webhook", &webhook.name), Occasion::Customer(due.customer)).await;
     let said = |kind: &str, data| json!({ "type": kind, "timestamp": shared.house.now().to_rfc3339(), "data": data }).to_string();
     match done {
         Err(_) => Err(failed("the server could not read or record it", true)),
-        Ok(None) if due.known => Ok(Some(said("customer.gone", json!({ "id": customer_id(due.customer) })))),
-        Ok(None) => Ok(None),
+        Ok(None) if due.known => Ok(Message::Gone(said("customer.gone", json!({ "id": customer_id(due.customer) })))),
+        Ok(None) => Ok(Message::None),
         Ok(Some(Done::Answered(response, _))) if response.errors.is_empty() => {
             let data = response.data.into_json().unwrap_or_default();
-            Ok(Some(said("customer.changed", data["customerChanged"].clone())))
+            Ok(Message::Changed(said("customer.changed", data["customerChanged"].clone())))
         }
-        Ok(Some(_)) => Err(failed("its query cannot be answered as it is; set another", false)),
+        Ok(Some(Done::Answered(..))) => Err(failed("its query could not be answered whole", true)),
+        Ok(Some(_)) => Err(failed("its query does not fit the schema any more; set another", false)),
     }
 }

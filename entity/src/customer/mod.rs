@@ -5,7 +5,7 @@ mod questions;
 mod writing;
 
 pub use aggregate::{Counts, FLOOR, Group, counts};
-pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page};
+pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page, page_most};
 pub(crate) use questions::{heirs, numbers, with_merged};
 pub use writing::{Written, create, hand_over, update};
 pub(crate) use writing::{derive, writable};

@@ -62,6 +62,8 @@ pub struct Run {
     pinned: bool,
     /// Whether anybody was erased, so that rows are to be compared with tombstones.
     pub(crate) erased: bool,
+    /// How many batches of the second pass there were.
+    compared: u32,
 }
 
 impl Run {
@@ -75,12 +77,13 @@ impl Run {
             joined: pair::any_joined(scope).await?,
             pinned: pin::any(scope).await?,
             erased: crate::erasure::any(scope).await?,
+            compared: 0,
         })
     }
 
     /// What others may have changed since the last batch, read anew. Whoever calls holds the tenant's row.
     pub(crate) async fn renew(&mut self, scope: &Scope) -> Result<(), Error> {
-        *self = Self { spent: std::mem::take(&mut self.spent), ..Self::of(scope).await? };
+        *self = Self { spent: std::mem::take(&mut self.spent), compared: self.compared, ..Self::of(scope).await? };
         Ok(())
     }
 }

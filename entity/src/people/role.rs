@@ -134,6 +134,7 @@ pub async fn assign(change: &Change, holder: &Holder, roles: &[&str]) -> Result<
 
 /// Writes down that somebody holds these roles from now on.
 pub(crate) async fn changed(change: &Change, holder: &Holder, roles: &[&str]) -> Result<(), Error> {
+    change.scope().readmits();
     change.note("holder", format!("{}:{}", holder.kind(), holder.name()));
     change.note("roles", json!(roles));
     let row = table::ActiveModel {

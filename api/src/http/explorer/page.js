@@ -1,4 +1,4 @@
-// The explorer: asks, follows, and shows the schema as the caller may see it. Nothing is kept when the page is left.
+// The explorer: asks, follows, and shows the schema. Nothing is kept when the page is left.
 "use strict";
 
 const at = (id) => document.getElementById(id);
