@@ -10,6 +10,7 @@ mod crossing;
 mod desk;
 mod durable;
 mod explorer;
+mod garbage;
 mod generated;
 mod governance;
 mod governors;

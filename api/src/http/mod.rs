@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use actix_web::middleware::Compress;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use async_graphql::parser::types::ExecutableDocument;
 use entity::{House, Principal, TenantId, document};
 use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -40,6 +42,8 @@ pub struct Shared {
     /// The names of the schema, which messages may quote.
     names: HashSet<String>,
     limits: Limits,
+    /// Documents that were within the limits, by their text.
+    documents: Cache<String, Arc<ExecutableDocument>>,
     rate: DefaultKeyedRateLimiter<String, StateInformationMiddleware>,
     /// How many requests of one caller run.
     running: Places,
@@ -72,6 +76,11 @@ impl Places {
 fn called(principal: &Principal) -> String {
     format!("{} {}", principal.tenant().0, principal.subject())
 }
+
+/// How many documents are kept.
+const DOCUMENTS: u64 = 500;
+/// One that nobody asked for so long is forgotten: somebody may have written a person's number into it.
+const ASKED: Duration = Duration::from_mins(1);
 
 /// How long it is known whether a tenant requires registered documents.
 const KNOWN: Duration = Duration::from_secs(3);
@@ -152,6 +161,7 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         schema,
         names,
         limits: config.limits.clone(),
+        documents: Cache::builder().max_capacity(DOCUMENTS).time_to_idle(ASKED).build(),
         rate: RateLimiter::keyed(Quota::per_second(rate)).with_middleware(),
         running: Places::new(config.limits.concurrency),
         hub: Hub::default(),

@@ -57,6 +57,9 @@ impl Serialize for Done {
     }
 }
 
+/// Documents of at most so many bytes are kept.
+const KEPT: usize = 16 << 10;
+
 /// A document that may run.
 pub struct Ready {
     pub document: ExecutableDocument,
@@ -71,6 +74,16 @@ impl Asked {
     /// # Errors
     /// What is to be answered.
     pub fn ready(&self, shared: &Shared) -> Result<Ready, Done> {
+        let document = match shared.documents.get(&self.query) {
+            Some(document) => ExecutableDocument::clone(&document),
+            None => self.parsed(shared)?,
+        };
+        let (kind, name) = (kind(self.operation_name.as_ref(), &document), operation_name(self.operation_name.as_ref(), &document));
+        Ok(Ready { document, kind, name })
+    }
+
+    /// The document, within the limits. Clients ask the same again and again: it is kept.
+    fn parsed(&self, shared: &Shared) -> Result<ExecutableDocument, Done> {
         let too_much = |message: String| Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, "QUERY_TOO_COMPLEX", message);
         limits::scan(&self.query, &shared.limits).map_err(too_much)?;
         let document = async_graphql::parser::parse_query(&self.query).map_err(|problem| {
@@ -78,8 +91,10 @@ impl Asked {
             Done::Refused(StatusCode::BAD_REQUEST, "GRAPHQL_PARSE_FAILED", format!("the document is not GraphQL{place}"))
         })?;
         limits::check(&document, &shared.limits).map_err(too_much)?;
-        let (kind, name) = (kind(self.operation_name.as_ref(), &document), operation_name(self.operation_name.as_ref(), &document));
-        Ok(Ready { document, kind, name })
+        if self.query.len() <= KEPT {
+            shared.documents.insert(self.query.clone(), Arc::new(document.clone()));
+        }
+        Ok(document)
     }
 
     /// As the log will tell it.

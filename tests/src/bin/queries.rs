@@ -10,6 +10,7 @@
 //! * Q1: the 360 of one random customer. Q2: a page of 50 by status, each with 3 orders and its tags. Q3: 1,000 customers with 10
 //!   fields, of them 4 personal. Q5: a customer by phone. Q6: Q1 with the phone in the clear. W1: a contact record is added.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -96,7 +97,7 @@ async fn main() {
         fill(dir.path(), &settings, customers);
         println!("{engine:?}: {customers} customers out of {} source records in {:.0} s", customers * 11, begun.elapsed().as_secs_f64());
         let server = Server::start(&settings);
-        measure(&server, &settings, url.as_deref(), dir.path(), seconds).await;
+        measure(&server, &settings, url.as_deref(), dir.path(), customers, seconds).await;
     }
 }
 
@@ -273,16 +274,16 @@ impl Client {
     }
 }
 
-/// Seconds of CPU that a process, and those that are called so, have used.
-fn cpu(wanted: impl Fn(u32, &str) -> bool) -> f64 {
+/// Seconds of CPU that each of the wanted processes has used.
+fn cpu(wanted: impl Fn(u32, &str) -> bool) -> HashMap<u32, f64> {
     let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let ticks = all.filter_map(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (head, rest) = stat.rsplit_once(')')?;
         let fields: Vec<u64> = rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
-        wanted(pid, head.split_once('(')?.1).then(|| fields[11] + fields[12])
+        wanted(pid, head.split_once('(')?.1).then(|| (pid, (fields[11] + fields[12]) as f64 / 100.0))
     });
-    ticks.sum::<u64>() as f64 / 100.0
+    ticks.collect()
 }
 
 /// What came of asking for a while.
@@ -317,17 +318,20 @@ fn load(server: &Server, requests: &Arc<Vec<Vec<u8>>>, clients: u64, seconds: u6
     let mut waits: Vec<Duration> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     let (took, after) = (begun.elapsed().as_secs_f64(), used());
     waits.sort_unstable();
-    let each = |before: f64, after: f64| (after - before) * 1e6 / waits.len() as f64;
+    // Of those that are there at the end: others came and went for the reference.
+    let each = |before: &HashMap<u32, f64>, after: &HashMap<u32, f64>| {
+        after.iter().map(|(pid, used)| used - before.get(pid).unwrap_or(&0.0)).sum::<f64>() * 1e6 / waits.len() as f64
+    };
     Load {
         rate: waits.len() as f64 / took,
         p50: waits[waits.len() / 2],
         p99: waits[waits.len() * 99 / 100],
-        server: each(before.0, after.0),
-        database: each(before.1, after.1),
+        server: each(&before.0, &after.0),
+        database: each(&before.1, &after.1),
     }
 }
 
-async fn measure(server: &Server, settings: &[String], url: Option<&str>, dir: &Path, seconds: u64) {
+async fn measure(server: &Server, settings: &[String], url: Option<&str>, dir: &Path, customers: u64, seconds: u64) {
     // Of each tenant a token for each role, and some customers.
     let mut some = Vec::new();
     for tenant in 0..TENANTS {
@@ -362,7 +366,7 @@ async fn measure(server: &Server, settings: &[String], url: Option<&str>, dir: &
             .map(|(at, (tokens, id, _))| {
                 let token = &tokens[["support", "bi", "privacy"].iter().position(|role| *role == question.role).unwrap()];
                 // One number for each tenant: guesses have a budget.
-                let phone = phone((at as u64 / (some.len() as u64 / TENANTS)) * 5);
+                let phone = phone((at as u64 * TENANTS / some.len() as u64) * (customers / TENANTS) + customers / TENANTS / 2);
                 server.request(token, question.purpose, &question.query, &json!({ "id": id, "phone": phone }))
             })
             .collect();
