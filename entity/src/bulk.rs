@@ -1,4 +1,4 @@
-//! Many rows in few statements.
+//! Many rows and many keys in few statements.
 //!
 //! PostgreSQL takes one array per column (`unnest`), which spares it parsing thousands of placeholders; SQLite takes
 //! statements of a few fixed lengths, which it prepares once. Arrays of the driver hold no nulls: a value that no column
@@ -6,7 +6,8 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{ArrayType, ColumnType};
+use sea_orm::sea_query::extension::postgres::PgFunc;
+use sea_orm::sea_query::{ArrayType, ColumnType, ExprTrait, SimpleExpr, ValueType};
 use sea_orm::{ActiveValue, DbBackend, Iterable, Statement};
 
 use crate::Error;
@@ -91,6 +92,42 @@ impl Scope {
             let (done, following) = tokio::join!(biased; self.tx().execute_raw(now), async { next() });
             done?;
             statement = following?;
+        }
+        Ok(())
+    }
+
+    /// Whether a column holds one of many values: an array on PostgreSQL, which plans a statement of thousands of placeholders
+    /// for longer than it runs, a list on SQLite.
+    pub(crate) fn among<V: Into<Value> + ValueType>(&self, column: impl ColumnTrait, values: impl IntoIterator<Item = V>) -> SimpleExpr {
+        if self.tx().get_database_backend() != DbBackend::Postgres {
+            return column.is_in(values);
+        }
+        let values = Value::Array(V::array_type(), Some(Box::new(values.into_iter().map(Into::into).collect())));
+        // Behind a subquery the planner does not see how many there are, and looks each of them up.
+        Expr::col(column.as_column_ref()).eq(PgFunc::any(Expr::cust_with_values("ARRAY(SELECT unnest($1))", [values])))
+    }
+
+    /// The same in SQL of one's own, with the values from `$first` on.
+    pub(crate) fn named(&self, column: &str, ids: &[Uuid], first: usize) -> (String, Vec<Value>) {
+        if self.tx().get_database_backend() == DbBackend::Postgres {
+            return (format!("{column} = ANY(ARRAY(SELECT unnest(${first}::uuid[])))"), vec![ids.to_vec().into()]);
+        }
+        let marks: Vec<String> = (first..first + ids.len()).map(|n| format!("${n}")).collect();
+        (format!("{column} IN ({})", marks.join(", ")), ids.iter().map(|id| Value::from(*id)).collect())
+    }
+
+    /// Has PostgreSQL count tables that have grown much since it did so last: without knowing what is in them it would look rows
+    /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute. With `all` set it counts
+    /// the others too: of a new tenant's rows among many others' it would know nothing.
+    pub(crate) async fn count_grown(&self, tables: &[&str], all: bool) -> Result<(), Error> {
+        if self.tx().get_database_backend() != DbBackend::Postgres {
+            return Ok(());
+        }
+        let named: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
+        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND ($2 OR pg_relation_size(oid) / 8192 > 4 * relpages + 50)";
+        for row in self.tx().query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into(), all.into()])).await? {
+            let name: String = row.try_get("", "name")?;
+            self.tx().execute_unprepared(&format!("ANALYZE {name}")).await?;
         }
         Ok(())
     }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::extension::postgres::PgFunc;
-use sea_orm::sea_query::{ExprTrait, IntoCondition, SimpleExpr, ValueType};
+use sea_orm::sea_query::{IntoCondition, SimpleExpr};
 use sea_orm::{
     ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
@@ -319,42 +318,6 @@ impl Scope {
     /// The transaction, for running what [`Scope::find`] made.
     pub(crate) const fn tx(&self) -> &DatabaseTransaction {
         &self.tx
-    }
-
-    /// Whether a column holds one of many values: an array on PostgreSQL, which plans a statement of thousands of placeholders
-    /// for longer than it runs, a list on SQLite.
-    pub(crate) fn among<V: Into<Value> + ValueType>(&self, column: impl ColumnTrait, values: impl IntoIterator<Item = V>) -> SimpleExpr {
-        if self.tx.get_database_backend() != DbBackend::Postgres {
-            return column.is_in(values);
-        }
-        let values = Value::Array(V::array_type(), Some(Box::new(values.into_iter().map(Into::into).collect())));
-        // Behind a subquery the planner does not see how many there are, and looks each of them up.
-        Expr::col(column.as_column_ref()).eq(PgFunc::any(Expr::cust_with_values("ARRAY(SELECT unnest($1))", [values])))
-    }
-
-    /// The same in SQL of one's own, with the values from `$first` on.
-    pub(crate) fn named(&self, column: &str, ids: &[Uuid], first: usize) -> (String, Vec<Value>) {
-        if self.tx.get_database_backend() == DbBackend::Postgres {
-            return (format!("{column} = ANY(ARRAY(SELECT unnest(${first}::uuid[])))"), vec![ids.to_vec().into()]);
-        }
-        let marks: Vec<String> = (first..first + ids.len()).map(|n| format!("${n}")).collect();
-        (format!("{column} IN ({})", marks.join(", ")), ids.iter().map(|id| Value::from(*id)).collect())
-    }
-
-    /// Has PostgreSQL count tables that have grown much since it did so last: without knowing what is in them it would look rows
-    /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute. With `all` set it counts
-    /// the others too: of a new tenant's rows among many others' it would know nothing.
-    pub(crate) async fn count_grown(&self, tables: &[&str], all: bool) -> Result<(), Error> {
-        if self.tx.get_database_backend() != DbBackend::Postgres {
-            return Ok(());
-        }
-        let named: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
-        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND ($2 OR pg_relation_size(oid) / 8192 > 4 * relpages + 50)";
-        for row in self.tx.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into(), all.into()])).await? {
-            let name: String = row.try_get("", "name")?;
-            self.tx.execute_unprepared(&format!("ANALYZE {name}")).await?;
-        }
-        Ok(())
     }
 
     /// Changes all rows of this tenant that meet a condition. Returns how many.

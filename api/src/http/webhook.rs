@@ -119,7 +119,9 @@ impl Teller {
             Ok(Message::None) => return Ok(Told::Nothing),
             Err(told) => return Ok(told),
         };
-        webhook::about(&shared.house, tenant, webhook, due).await?;
+        if !webhook::about(&shared.house, tenant, webhook, due).await? {
+            return Ok(Told::Left);
+        }
         Ok(match self.post(&ready, body).await {
             Told::Taken if gone => Told::Nothing,
             told => told,

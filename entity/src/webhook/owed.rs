@@ -187,17 +187,20 @@ pub async fn ready(house: &House, tenant: TenantId, webhook: Uuid, due: &Due) ->
     Ok(Some(Ready { webhook: standing, secret: keyring.secret("webhook", webhook)?, principal, message }))
 }
 
-/// The endpoint is about to be told: whatever becomes of it, it may know of the customer from here on.
+/// The endpoint is about to be told: whatever becomes of it, it may know of the customer from here on. Says whether the customer
+/// is still held for it: it must not be told otherwise.
 ///
 /// # Errors
-/// The database cannot be reached: it must not be told then.
-pub async fn about(house: &House, tenant: TenantId, webhook: Uuid, due: &Due) -> Result<(), Error> {
+/// The database cannot be reached: it must not be told then either.
+pub async fn about(house: &House, tenant: TenantId, webhook: Uuid, due: &Due) -> Result<bool, Error> {
     if due.known {
-        return Ok(());
+        let scope = house.store().read_beside(tenant).await?;
+        return Ok(scope.find::<Entity>().filter(held(webhook, due)).one(scope.tx()).await?.is_some());
     }
     let scope = house.store().write_beside(tenant).await?;
-    scope.update_where::<Entity>(held(webhook, due), vec![(Column::Told, Expr::value(-1_i64))]).await?;
-    scope.commit().await
+    let marked = scope.update_where::<Entity>(held(webhook, due), vec![(Column::Told, Expr::value(-1_i64))]).await?;
+    scope.commit().await?;
+    Ok(marked > 0)
 }
 
 /// The row, while it is held by whoever took it.
