@@ -39,6 +39,11 @@ bench-log events="200000" grown="":
 bench-kills kills="100":
     KILLS={{kills}} cargo test --release --workspace -p tests --test all -- durable::
 
+# what is refused, and how fast; how many may listen
+siege subscribers="1000":
+    cargo build --release -p api -p tests --bins
+    cargo run --release -p tests --bin siege -- {{subscribers}}
+
 # what a thousand sealed cells cost that are decided, opened and noted
 bench-cells:
     cargo build --release -p api -p tests --bins

@@ -67,8 +67,10 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of an uploaded file, which is held in memory.
     pub upload: usize,
-    /// Streams of one caller that go on at once.
+    /// Streams of one caller that go on at once; and so many sockets.
     pub streams: usize,
+    /// Sockets that are open and whose clients have not introduced themselves yet.
+    pub strangers: usize,
     /// Tokens of a document.
     pub tokens: usize,
     /// Nesting of a document, fragments expanded.
@@ -97,6 +99,7 @@ impl Default for Limits {
             body: 256 * 1024,
             upload: 64 * 1024 * 1024,
             streams: 100,
+            strangers: 1_000,
             tokens: 2_000,
             depth: 15,
             aliases: 30,

@@ -117,6 +117,7 @@ fn of_entity(problem: &entity::Error, request: &str) -> (Code, String) {
         entity::Error::Conflict => ("CONFLICT", problem.to_string()),
         entity::Error::Faults(_) => ("BAD_USER_INPUT", problem.to_string()),
         entity::Error::Invalid(message) => ("BAD_USER_INPUT", message.clone()),
+        entity::Error::PurposeRequired => ("PURPOSE_REQUIRED", problem.to_string()),
         entity::Error::SearchBudget => {
             ("SEARCH_BUDGET_EXCEEDED", "too many different values were searched for; try again tomorrow, or ask the data steward".to_owned())
         }

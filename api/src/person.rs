@@ -1,8 +1,9 @@
 //! What a company holds about a person, as the person may demand it: everything in the clear, where it came from, and who
 //! has seen it.
 
-use entity::customer::Customer;
-use entity::{Error, Guarded, Session, audit, consent, contact, order, record, relation, tag, ticket};
+use entity::child::hanging;
+use entity::customer::{Customer, background};
+use entity::{Error, Guarded, Session, Wanted, audit, consent, contact, order, record, relation, ticket};
 use policy::{Pii, Verb, View};
 use serde_json::{Value, json};
 
@@ -12,12 +13,13 @@ const ALL: u64 = 100_000;
 /// The copy of one person's data: objects and arrays of texts and numbers; instants in RFC 3339, amounts in yuan.
 ///
 /// # Errors
-/// [`Error::Denied`] to whom may not see to the rights of persons; [`Error::Invalid`] when something would only come masked,
-/// because no purpose is declared that lets the caller see it, or the customer is restricted.
+/// [`Error::Denied`] to whom may not see to the rights of persons; when something would only come masked, [`Error::PurposeRequired`]
+/// if no purpose is declared, else [`Error::Invalid`], because it does not let the caller see all or the customer is restricted.
 pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error> {
     session.permit(Verb::PersonRights)?;
     let before = hidden(session);
     let (id, one) = (customer.id(), std::slice::from_ref(customer));
+    let background = background(session, one).await?;
     let mut copy = json!({
         "number": session.tell(customer.number()),
         "name": clear(session, &customer.name())?,
@@ -33,12 +35,21 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
         "valueTier": session.tell(customer.value_tier()).flatten().map(policy::ValueTier::zh),
         "firstFollowUp": session.tell(customer.first_follow_up()).flatten(),
         "updatedAt": session.tell(customer.updated_at()),
-        "provenance": session.tell(customer.provenance(session)),
+        "provenance": background.get(&id).and_then(|behind| session.tell(behind.provenance.clone())),
     });
     let mut section = |name: &str, rows: Vec<Value>| copy[name] = rows.into();
-    let tags = tag::of(session, one).await?.remove(&id).unwrap_or_default();
-    section("tags", tags.iter().filter_map(|tag| session.tell(tag.label())).map(|(category, name)| json!({ "category": category, "name": name })).collect());
-    let orders = order::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
+    let all = Wanted { orders: Some(ALL), contacts: Some(ALL), tickets: Some(ALL), lineages: None, tags: true };
+    let hanging = hanging(session, one, &all, None).await?;
+    section(
+        "tags",
+        hanging
+            .tags
+            .mine(id)
+            .iter()
+            .filter_map(|tag| session.tell(tag.label()))
+            .map(|(name, category)| json!({ "category": category, "name": name }))
+            .collect(),
+    );
     let order = |row: &order::Order| {
         json!({
             "number": session.tell(row.number()),
@@ -48,8 +59,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
             "items": session.tell(row.items()).flatten(),
         })
     };
-    section("orders", orders.iter().map(order).collect());
-    let contacts = contact::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
+    section("orders", hanging.orders.mine(id).iter().map(order).collect());
     let contact = |row: &contact::Contact| {
         Ok(json!({
             "at": session.tell(row.at()),
@@ -58,8 +68,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
             "result": session.tell(row.result()).flatten(),
         }))
     };
-    section("contacts", contacts.iter().map(contact).collect::<Result<_, Error>>()?);
-    let tickets = ticket::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
+    section("contacts", hanging.contacts.mine(id).iter().map(contact).collect::<Result<_, Error>>()?);
     let ticket = |row: &ticket::Ticket| {
         Ok(json!({
             "number": session.tell(row.number()),
@@ -69,14 +78,14 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
             "body": clear(session, &row.body())?,
         }))
     };
-    section("tickets", tickets.iter().map(ticket).collect::<Result<_, Error>>()?);
-    let records = record::newest(session, one, ALL, None).await?.remove(&id).unwrap_or_default();
+    section("tickets", hanging.tickets.mine(id).iter().map(ticket).collect::<Result<_, Error>>()?);
+    let records = record::of(session, customer).await?;
     let record = |row: &record::Record| {
-        let lineage = session.tell(row.lineage());
+        let (external_id, line, imported_at) = session.tell(row.origin()).map_or((None, None, None), |(id, line, at)| (Some(id), Some(line), Some(at)));
         Ok(json!({
-            "externalId": lineage.as_ref().map(|lineage| lineage.external_id.clone()),
-            "importedAt": lineage.as_ref().map(|lineage| lineage.imported_at),
-            "line": lineage.as_ref().map(|lineage| lineage.line),
+            "externalId": external_id,
+            "importedAt": imported_at,
+            "line": line,
             "cells": clear(session, &row.raw())?.and_then(|cells| serde_json::from_str::<Value>(&cells).ok()),
         }))
     };
@@ -95,6 +104,9 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
     };
     section("seenBy", looks.into_iter().map(look).collect());
     if hidden(session) > before {
+        if session.principal().purpose().is_none() {
+            return Err(Error::PurposeRequired);
+        }
         return Err(Error::Invalid(
             "purpose: a copy with gaps is no copy; declare a purpose for which this role sees everything clear, and lift a restriction first".to_owned(),
         ));

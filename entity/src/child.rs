@@ -1,4 +1,5 @@
-//! What hangs on customers: the newest few of each of a whole page's customers in one statement.
+//! What hangs on customers: the newest few of each kind, of a whole page's customers, in one statement. Each statement more would
+//! be a round trip more.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -6,84 +7,83 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use policy::Field;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Alias, ExprTrait, NullOrdering, Query};
-use sea_orm::{Condition, Order, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{DbBackend, QueryResult, TryGetable};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::customer::Customer;
-use crate::guard::{Open, Reaching};
-use crate::store::Tenanted;
-use crate::{Error, Session, contact, customer, order, record, ticket};
+use crate::guard::{Open, Reaching, Whose};
+use crate::{Error, Scope, Session, contact, customer, order, record, tag, ticket};
 
-/// A table whose rows belong to customers and have a time.
-pub(crate) trait Child: Tenanted {
-    /// The key.
-    const ID: Self::Column;
-    /// Whose.
-    const CUSTOMER: Self::Column;
-    /// By which right its number is told.
-    const FIELD: Field;
-    /// Newest first by this.
-    const AT: Self::Column;
+/// Which kinds there are: nobody outside can add one and have it read what it likes.
+mod sealed {
+    pub trait Kind {}
+}
+impl sealed::Kind for order::Row {}
+impl sealed::Kind for contact::Row {}
+impl sealed::Kind for ticket::Row {}
+impl sealed::Kind for record::Lineage {}
+impl sealed::Kind for tag::Row {}
+
+/// Rows that belong to customers, as they are read.
+pub trait Child: sealed::Kind + Sized {
     /// Its number among what hangs on a customer.
     const KIND: u8;
-    /// Reads the customer's key.
-    fn customer(row: &Self::Model) -> Option<Uuid>;
-    /// Reads its time and key.
-    fn at(row: &Self::Model) -> (Option<DateTime<Utc>>, Uuid);
+    /// By which right its number is told.
+    const FIELD: Field;
+    /// Its table, as `h`, and what is joined to it.
+    const FROM: &'static str;
+    /// The key.
+    const ID: &'static str;
+    /// In which order.
+    const ORDER: &'static str;
+    /// What is read of it into each slot; nothing where it is empty. The first is its time.
+    const READ: [&'static str; 10];
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A column is not what it should be.
+    fn read(row: &Slots) -> Result<Self, DbErr>;
+    /// Its time and key.
+    fn at(&self) -> (Option<DateTime<Utc>>, Uuid);
+    /// Where it stands.
+    fn place(&self) -> Place {
+        let (at, id) = self.at();
+        Place { kind: Self::KIND, at, id }
+    }
 }
 
-impl Child for order::table::Entity {
-    const KIND: u8 = 0;
-    const ID: Self::Column = order::table::Column::Id;
-    const FIELD: Field = Field::OrderNumber;
-    const CUSTOMER: Self::Column = order::table::Column::CustomerId;
-    const AT: Self::Column = order::table::Column::OrderedAt;
-    fn customer(row: &Self::Model) -> Option<Uuid> {
-        row.customer_id
+/// The slots that rows of all kinds are read into, behind their kind, customer and key.
+const SLOTS: [(&str, &str); 10] = [
+    ("at", "timestamptz"),
+    ("a", "text"),
+    ("b", "text"),
+    ("c", "text"),
+    ("sealed", "bytea"),
+    ("record_key", "bytea"),
+    ("who", "uuid"),
+    ("l", "bigint"),
+    ("m", "bigint"),
+    ("n", "bigint"),
+];
+const NAMES: &str = "kind, customer_id, id, at, a, b, c, sealed, record_key, who, l, m, n";
+
+/// A row of any kind.
+pub struct Slots(QueryResult);
+
+impl Slots {
+    fn kind(&self) -> Result<i32, DbErr> {
+        self.0.try_get_by_index(0)
     }
-    fn at(row: &Self::Model) -> (Option<DateTime<Utc>>, Uuid) {
-        (row.ordered_at, row.id)
+    fn customer(&self) -> Result<Uuid, DbErr> {
+        self.0.try_get_by_index(1)
     }
-}
-impl Child for contact::table::Entity {
-    const KIND: u8 = 1;
-    const ID: Self::Column = contact::table::Column::Id;
-    const FIELD: Field = Field::ContactAt;
-    const CUSTOMER: Self::Column = contact::table::Column::CustomerId;
-    const AT: Self::Column = contact::table::Column::At;
-    fn customer(row: &Self::Model) -> Option<Uuid> {
-        row.customer_id
+    pub(crate) fn id(&self) -> Result<Uuid, DbErr> {
+        self.0.try_get_by_index(2)
     }
-    fn at(row: &Self::Model) -> (Option<DateTime<Utc>>, Uuid) {
-        (Some(row.at), row.id)
-    }
-}
-impl Child for ticket::table::Entity {
-    const KIND: u8 = 2;
-    const ID: Self::Column = ticket::table::Column::Id;
-    const FIELD: Field = Field::TicketNumber;
-    const CUSTOMER: Self::Column = ticket::table::Column::CustomerId;
-    const AT: Self::Column = ticket::table::Column::OpenedAt;
-    fn customer(row: &Self::Model) -> Option<Uuid> {
-        row.customer_id
-    }
-    fn at(row: &Self::Model) -> (Option<DateTime<Utc>>, Uuid) {
-        (row.opened_at, row.id)
-    }
-}
-impl Child for record::table::Entity {
-    const KIND: u8 = 3;
-    const ID: Self::Column = record::table::Column::Id;
-    const FIELD: Field = Field::Sources;
-    const CUSTOMER: Self::Column = record::table::Column::CustomerId;
-    const AT: Self::Column = record::table::Column::ImportedAt;
-    fn customer(row: &Self::Model) -> Option<Uuid> {
-        row.customer_id
-    }
-    fn at(row: &Self::Model) -> (Option<DateTime<Utc>>, Uuid) {
-        (Some(row.imported_at), row.id)
+    /// What is in a slot, counted from the time, which is 0.
+    pub(crate) fn get<T: TryGetable>(&self, slot: usize) -> Result<T, DbErr> {
+        self.0.try_get_by_index(3 + slot)
     }
 }
 
@@ -133,13 +133,24 @@ impl Connection<'_> {
 
 impl Place {
     /// Which rows of a kind come behind it.
-    fn behind(&self, kind: u8) -> Behind {
-        let tie = match kind.cmp(&self.kind) {
-            Ordering::Less => Tie::Nothing,
-            Ordering::Equal => Tie::Below(self.id),
-            Ordering::Greater => Tie::All,
+    fn behind<C: Child>(&self, values: &mut Vec<Value>) -> String {
+        let mut bound = |value: Value| {
+            values.push(value);
+            format!("${}", values.len() + 1)
         };
-        Behind { at: self.at, tie }
+        let (at, id) = (C::READ[0], C::ID);
+        let (earlier, same) = match self.at {
+            Some(time) => {
+                let time = bound(time.into());
+                (format!("{at} < {time} OR {at} IS NULL"), format!("{at} = {time}"))
+            }
+            None => ("1 = 0".to_owned(), format!("{at} IS NULL")),
+        };
+        match C::KIND.cmp(&self.kind) {
+            Ordering::Less => format!("({earlier})"),
+            Ordering::Equal => format!("({earlier} OR ({same} AND {id} < {}))", bound(self.id.into())),
+            Ordering::Greater => format!("({earlier} OR {same})"),
+        }
     }
 }
 
@@ -155,98 +166,231 @@ impl PartialOrd for Place {
     }
 }
 
-/// Rows to go on with.
-struct Behind {
-    at: Option<DateTime<Utc>>,
-    tie: Tie,
+/// Rows of a kind by the customer they belong to, the newest of each.
+pub struct Children<C> {
+    of: HashMap<Uuid, (Whose, Vec<Reaching<C>>)>,
+    /// How many were asked for of each, where all that is there could have been had.
+    limit: Option<u64>,
 }
 
-/// What is left of one and the same time.
-enum Tie {
-    All,
-    Nothing,
-    Below(Uuid),
-}
+impl<C: Child> Children<C> {
+    fn of(customers: &[Customer], limit: Option<u64>) -> Self {
+        Self { of: customers.iter().map(|customer| (customer.id(), (customer.whose(), Vec::new()))).collect(), limit }
+    }
 
-impl Behind {
-    fn condition<E: Child>(&self) -> Condition {
-        let earlier = self.at.map(|at| Condition::any().add(E::AT.lt(at)).add(E::AT.is_null()));
-        let same = match self.at {
-            Some(at) => E::AT.eq(at),
-            None => E::AT.is_null(),
-        };
-        let tie = match self.tie {
-            Tie::All => Some(same),
-            Tie::Nothing => None,
-            Tie::Below(id) => Some(same.and(E::ID.lt(id))),
-        };
-        // A condition of no alternatives would let everything through: nobody's key is null.
-        Condition::any().add(E::ID.is_null()).add_option(earlier).add_option(tie)
+    fn add(&mut self, row: &Slots) -> Result<(), DbErr> {
+        if let Some((whose, mine)) = self.of.get_mut(&row.customer()?) {
+            mine.push(Reaching::new(*whose, C::read(row)?));
+        }
+        Ok(())
+    }
+
+    /// How many there are of a customer in all, where that can be seen from these.
+    #[must_use]
+    pub fn total(&self, customer: Uuid) -> Option<Open<i64>> {
+        let (whose, mine) = self.of.get(&customer)?;
+        let all = self.limit.is_some_and(|limit| (mine.len() as u64) < limit);
+        all.then(|| Open { whose: *whose, field: C::FIELD, value: i64::try_from(mine.len()).unwrap_or(i64::MAX) })
     }
 }
 
-/// Rows by the customer they belong to.
-pub type Children<M> = HashMap<Uuid, Vec<Reaching<M>>>;
+impl<C: Child> Reaching<C> {
+    /// Where it stands among what hangs on its customer.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.model.place()
+    }
+}
 
-/// The newest `limit` rows of each customer, all or those behind one.
+impl<C> Children<C> {
+    fn sort_by(&mut self, order: impl Fn(&C, &C) -> Ordering) {
+        for (_, mine) in self.of.values_mut() {
+            mine.sort_by(|a, b| order(&a.model, &b.model));
+        }
+    }
+
+    /// Those of a customer.
+    #[must_use]
+    pub fn mine(&self, customer: Uuid) -> &[Reaching<C>] {
+        self.of.get(&customer).map_or(&[], |(_, mine)| mine.as_slice())
+    }
+}
+
+/// What is wanted of customers: of each kind so many at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// Orders.
+    pub orders: Option<u64>,
+    /// Contact records.
+    pub contacts: Option<u64>,
+    /// Tickets.
+    pub tickets: Option<u64>,
+    /// Where source records came from.
+    pub lineages: Option<u64>,
+    /// All tags.
+    pub tags: bool,
+}
+
+impl Wanted {
+    /// Whether what is wanted here is all that another wants, in the same way.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let same = |mine: Option<u64>, other: Option<u64>| other.is_none() || mine == other;
+        same(self.orders, other.orders)
+            && same(self.contacts, other.contacts)
+            && same(self.tickets, other.tickets)
+            && same(self.lineages, other.lineages)
+            && (self.tags || !other.tags)
+    }
+}
+
+/// What hangs on customers, of each kind as much as was wanted.
+pub struct Hanging {
+    /// Orders.
+    pub orders: Children<order::Row>,
+    /// Contact records.
+    pub contacts: Children<contact::Row>,
+    /// Tickets.
+    pub tickets: Children<ticket::Row>,
+    /// Where source records came from.
+    pub lineages: Children<record::Lineage>,
+    /// Tags.
+    pub tags: Children<tag::Row>,
+}
+
+/// What is wanted of these customers, newest first; of a single one also what is behind a place.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub(crate) async fn newest<E: Child>(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<E::Model>, Error>
-where
-    E::Model: Sync,
-{
-    let scope = session.scope();
-    let ids = customers.iter().map(Customer::id);
-    let theirs = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).filter(after.map_or_else(Condition::all, |place| place.behind(E::KIND).condition::<E>()));
-    if customers.len() == 1 {
-        // Whoever asks for one's rows walks an index to its limit.
-        let rows = newest_first(theirs).limit(limit).all(scope.tx()).await?;
-        return Ok(Reaching::by_customer(customers, rows, E::customer));
+pub async fn hanging(session: &Session, customers: &[Customer], wanted: &Wanted, after: Option<Place>) -> Result<Hanging, Error> {
+    let limit = |limit: Option<u64>| if after.is_none() { limit } else { None };
+    let mut hanging = Hanging {
+        orders: Children::of(customers, limit(wanted.orders)),
+        contacts: Children::of(customers, limit(wanted.contacts)),
+        tickets: Children::of(customers, limit(wanted.tickets)),
+        lineages: Children::of(customers, limit(wanted.lineages)),
+        tags: Children::of(customers, None),
+    };
+    if customers.is_empty() {
+        return Ok(hanging);
     }
-    let mut ranked = theirs.select_only().column(E::ID).into_query();
-    let place = format!("ROW_NUMBER() OVER (PARTITION BY {} ORDER BY {} DESC NULLS LAST, {} DESC)", E::CUSTOMER.as_str(), E::AT.as_str(), E::ID.as_str());
-    ranked.expr_as(Expr::cust(place), Alias::new("place"));
-    let few = Query::select()
-        .column(Alias::new(E::ID.as_str()))
-        .from_subquery(ranked, Alias::new("ranked"))
-        .and_where(Expr::col(Alias::new("place")).lte(limit))
-        .to_owned();
-    let rows = newest_first(scope.find::<E>().filter(E::ID.in_subquery(few))).all(scope.tx()).await?;
-    Ok(Reaching::by_customer(customers, rows, E::customer))
+    let mut question = Question::of(session.scope(), customers, after);
+    question.ask::<order::Row>(wanted.orders);
+    question.ask::<contact::Row>(wanted.contacts);
+    question.ask::<ticket::Row>(wanted.tickets);
+    question.ask::<record::Lineage>(wanted.lineages);
+    // Tags have no time, so nothing of them is behind a place.
+    question.ask::<tag::Row>((wanted.tags && after.is_none()).then_some(u64::MAX >> 1));
+    for row in question.answer().await? {
+        match u8::try_from(row.kind()?).unwrap_or(u8::MAX) {
+            order::Row::KIND => hanging.orders.add(&row)?,
+            contact::Row::KIND => hanging.contacts.add(&row)?,
+            ticket::Row::KIND => hanging.tickets.add(&row)?,
+            record::Lineage::KIND => hanging.lineages.add(&row)?,
+            _ => hanging.tags.add(&row)?,
+        }
+    }
+    // Each part came in its order; that a union keeps it nobody promises.
+    hanging.orders.sort_by(|a, b| a.place().cmp(&b.place()));
+    hanging.contacts.sort_by(|a, b| a.place().cmp(&b.place()));
+    hanging.tickets.sort_by(|a, b| a.place().cmp(&b.place()));
+    hanging.lineages.sort_by(|a, b| a.place().cmp(&b.place()));
+    hanging.tags.sort_by(tag::Row::by_name);
+    Ok(hanging)
 }
 
-fn newest_first<E: Child>(select: Select<E>) -> Select<E> {
-    select.order_by_with_nulls(E::AT, Order::Desc, NullOrdering::Last).order_by_desc(E::ID)
+/// One statement about customers, kind by kind.
+struct Question<'s> {
+    scope: &'s Scope,
+    /// How customers are named: one, or many by a list.
+    whose: String,
+    many: bool,
+    after: Option<Place>,
+    parts: Vec<String>,
+    /// Behind the tenant.
+    values: Vec<Value>,
 }
 
-/// Where a row stands.
-pub(crate) fn place<E: Child>(row: &E::Model) -> Place {
-    let (at, id) = E::at(row);
-    Place { kind: E::KIND, at, id }
+impl<'s> Question<'s> {
+    fn of(scope: &'s Scope, customers: &[Customer], after: Option<Place>) -> Self {
+        let postgres = scope.tx().get_database_backend() == DbBackend::Postgres;
+        let many = customers.len() != 1;
+        let ids: Vec<Uuid> = customers.iter().map(Customer::id).collect();
+        let (whose, values) = match (many, postgres) {
+            (false, _) => ("h.customer_id = $2".to_owned(), vec![ids[0].into()]),
+            (true, true) => ("h.customer_id = one.id".to_owned(), vec![ids.into()]),
+            (true, false) => scope.named("h.customer_id", &ids, 2),
+        };
+        Self { scope, whose, many, after, parts: Vec::new(), values }
+    }
+
+    fn ask<C: Child>(&mut self, limit: Option<u64>) {
+        let Some(limit) = limit else { return };
+        let postgres = self.scope.tx().get_database_backend() == DbBackend::Postgres;
+        let behind = self.after.map(|place| format!(" AND {}", place.behind::<C>(&mut self.values))).unwrap_or_default();
+        self.values.push(limit.cast_signed().into());
+        let (most, read, whose) = (self.values.len() + 1, columns::<C>(postgres), &self.whose);
+        let from = format!("FROM {} WHERE h.tenant_id = $1 AND {whose}{behind}", C::FROM);
+        let kind = C::KIND;
+        self.parts.push(match (self.many, postgres) {
+            // Whoever asks for one's rows walks an index to its limit.
+            (false, _) => format!("SELECT {NAMES} FROM (SELECT {read} {from} ORDER BY {} LIMIT ${most}) AS of{kind}", C::ORDER),
+            (true, true) => format!(
+                "SELECT of{kind}.* FROM unnest($2::uuid[]) AS one(id) CROSS JOIN LATERAL (SELECT {read} {from} ORDER BY {} LIMIT ${most}) AS of{kind}",
+                C::ORDER
+            ),
+            (true, false) => format!(
+                "SELECT {NAMES} FROM (SELECT {read}, ROW_NUMBER() OVER (PARTITION BY h.customer_id ORDER BY {}) AS place {from}) WHERE place <= ${most}",
+                C::ORDER
+            ),
+        });
+    }
+
+    async fn answer(self) -> Result<Vec<Slots>, Error> {
+        if self.parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.scope.rows(&self.parts.join(" UNION ALL "), self.values).await?.into_iter().map(Slots).collect())
+    }
+}
+
+/// What is read of a kind.
+fn columns<C: Child>(postgres: bool) -> String {
+    let mut read = format!("{} AS kind, h.customer_id AS customer_id, {} AS id", C::KIND, C::ID);
+    for ((name, of), expression) in SLOTS.into_iter().zip(C::READ) {
+        match expression {
+            "" if postgres => read.extend([", NULL::", of, " AS ", name]),
+            "" => read.extend([", NULL AS ", name]),
+            some => read.extend([", ", some, " AS ", name]),
+        }
+    }
+    read
 }
 
 /// A row, with the customer that it belongs to, if the caller may see that one.
-pub(crate) async fn get<E: Child>(session: &Session, id: Uuid) -> Result<Option<(Customer, Reaching<E::Model>)>, Error>
-where
-    E::Model: Sync,
-{
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn get<C: Child>(session: &Session, id: Uuid) -> Result<Option<(Customer, Reaching<C>)>, Error> {
     let scope = session.scope();
-    let Some(row) = scope.find::<E>().filter(E::ID.eq(id)).one(scope.tx()).await? else { return Ok(None) };
-    let Some(of) = E::customer(&row) else { return Ok(None) };
-    let customer = customer::get(session, of).await?;
-    Ok(customer.map(|customer| {
-        let child = Reaching::new(customer.whose(), row);
-        (customer, child)
-    }))
+    let postgres = scope.tx().get_database_backend() == DbBackend::Postgres;
+    let sql = format!("SELECT {} FROM {} WHERE h.tenant_id = $1 AND {} = $2 AND h.customer_id IS NOT NULL", columns::<C>(postgres), C::FROM, C::ID);
+    let Some(row) = scope.rows(&sql, [id.into()]).await?.pop().map(Slots) else { return Ok(None) };
+    let customer = customer::get(session, row.customer()?).await?;
+    let child = |customer: Customer| Ok((customer.clone(), Reaching::new(customer.whose(), C::read(&row)?)));
+    customer.map(child).transpose()
 }
 
-/// How many rows each customer has.
-pub(crate) async fn counts<E: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
+/// How many rows of a kind each customer has.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn counts<C: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     let scope = session.scope();
-    let ids = customers.iter().map(Customer::id);
-    let select = scope.find::<E>().filter(E::CUSTOMER.is_in(ids)).select_only().column(E::CUSTOMER).column_as(E::ID.count(), "n").group_by(E::CUSTOMER);
-    let counted: HashMap<Uuid, i64> = select.into_tuple::<(Uuid, i64)>().all(scope.tx()).await?.into_iter().collect();
-    let open = |customer: &Customer| Open { whose: customer.whose(), field: E::FIELD, value: counted.get(&customer.id()).copied().unwrap_or(0) };
+    let (whose, ids) = scope.named("h.customer_id", &customers.iter().map(Customer::id).collect::<Vec<_>>(), 2);
+    let sql = format!("SELECT h.customer_id AS id, COUNT(*) AS n FROM {} WHERE h.tenant_id = $1 AND {whose} GROUP BY h.customer_id", C::FROM);
+    let counted = scope.rows(&sql, ids).await?.into_iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)));
+    let counted: HashMap<Uuid, i64> = counted.collect::<Result<_, DbErr>>()?;
+    let open = |customer: &Customer| Open { whose: customer.whose(), field: C::FIELD, value: counted.get(&customer.id()).copied().unwrap_or(0) };
     Ok(customers.iter().map(|customer| (customer.id(), open(customer))).collect())
 }

@@ -1,18 +1,17 @@
 //! Contact records: who spoke with a customer, when and how.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use policy::field::kinds::Summary;
 use policy::{Field, Pii};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
+use crate::child::{Child, Slots};
 use crate::customer::{Customer, writable};
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
-use crate::vault::Wrapped;
-use crate::{Change, Children, Error, Place, Session, child, people};
+use crate::vault::{Sealed, Wrapped};
+use crate::{Change, Error, people};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -40,13 +39,46 @@ pub(crate) mod table {
     pub enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
 }
-use table::Model;
 
 impl Tenanted for table::Entity {
     const TENANT: table::Column = table::Column::TenantId;
 }
 
-impl Vaulted for Model {
+/// A contact record as it is read.
+pub struct Row {
+    id: Uuid,
+    at: DateTime<Utc>,
+    channel: String,
+    result: Option<String>,
+    summary: Option<Sealed<Summary>>,
+    record_key: Option<Vec<u8>>,
+    by_user: Option<Uuid>,
+}
+
+impl Child for Row {
+    const KIND: u8 = 1;
+    const FIELD: Field = Field::ContactAt;
+    const FROM: &'static str = "contact_record AS h";
+    const ID: &'static str = "h.id";
+    const ORDER: &'static str = "h.at DESC, h.id DESC";
+    const READ: [&'static str; 10] = ["h.at", "h.channel", "h.result", "", "h.summary", "h.record_key", "h.by_user", "", "", ""];
+    fn read(row: &Slots) -> Result<Self, DbErr> {
+        Ok(Self {
+            id: row.id()?,
+            at: row.get(0)?,
+            channel: row.get(1)?,
+            result: row.get(2)?,
+            summary: row.get(4)?,
+            record_key: row.get(5)?,
+            by_user: row.get(6)?,
+        })
+    }
+    fn at(&self) -> (Option<DateTime<Utc>>, Uuid) {
+        (Some(self.at), self.id)
+    }
+}
+
+impl Vaulted for Row {
     const TABLE: &'static str = "contact_record";
     fn row(&self) -> Uuid {
         self.id
@@ -57,14 +89,9 @@ impl Vaulted for Model {
 }
 
 /// A contact record of a customer.
-pub type Contact = Reaching<Model>;
+pub type Contact = Reaching<Row>;
 
 impl Contact {
-    /// Where it stands among what hangs on its customer.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        child::place::<table::Entity>(&self.model)
-    }
     /// The key.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -95,30 +122,6 @@ impl Contact {
     pub fn result(&self) -> Open<Option<String>> {
         self.open(Field::ContactResult, self.model.result.clone())
     }
-}
-
-/// One contact record, with its customer, if the caller may see that one.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Contact)>, Error> {
-    child::get::<table::Entity>(session, id).await
-}
-
-/// The newest `limit` contacts of each customer, all or those behind one.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
-    child::newest::<table::Entity>(session, customers, limit, after).await
-}
-
-/// How many contacts each customer has.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
-    child::counts::<table::Entity>(session, customers).await
 }
 
 /// A contact that a person writes down.
@@ -182,7 +185,7 @@ fn row(
     by: Option<Uuid>,
 ) -> Result<table::ActiveModel, Error> {
     let id = Uuid::now_v7();
-    let (key, wrapped, epoch) = change.keyring().new_record(Model::TABLE, id)?;
+    let (key, wrapped, epoch) = change.keyring().new_record(Row::TABLE, id)?;
     Ok(table::ActiveModel {
         id: Set(id),
         customer_id: Set(Some(customer)),

@@ -2,7 +2,7 @@
 
 use sea_orm::prelude::Uuid;
 use sea_orm::sqlx::{self, Column as _, Row as _, TypeInfo as _, ValueRef as _};
-use sea_orm::{ConnectionTrait, QueryResult, Statement, StreamTrait};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Map, Value, json};
 
 use crate::{Change, Error, Session, erasure, keys, tenant};
@@ -89,7 +89,6 @@ const STAYS: [&str; 10] = [
 /// # Errors
 /// [`Error::Denied`] to everybody but the operator; the error of `take`.
 pub async fn export(session: &Session, take: &mut (dyn FnMut(&str) -> Result<(), Error> + Send)) -> Result<u64, Error> {
-    use futures_util::TryStreamExt;
     tenant::kept_by(session)?;
     let scope = session.scope();
     let mut tables = Map::new();
@@ -100,12 +99,12 @@ pub async fn export(session: &Session, take: &mut (dyn FnMut(&str) -> Result<(),
     let mut lines = 0;
     for table in TABLES {
         let sql = format!("SELECT * FROM {table} WHERE tenant_id = $1");
-        let statement = Statement::from_sql_and_values(ConnectionTrait::get_database_backend(scope.tx()), sql, [scope.tenant().into()]);
-        let mut rows = scope.tx().stream_raw(statement).await?;
-        while let Some(row) = rows.try_next().await? {
-            take(&json!({ "table": table, "row": cells(&row)? }).to_string())?;
+        let statement = Statement::from_sql_and_values(scope.tx().get_database_backend(), sql, [scope.tenant().into()]);
+        let line = |row: QueryResult| {
             lines += 1;
-        }
+            take(&json!({ "table": table, "row": cells(&row)? }).to_string())
+        };
+        scope.tx().each(statement, line).await?;
     }
     session.note("rows", lines);
     session.note("tables", tables);

@@ -83,7 +83,7 @@ pub fn read(id: &str) -> Option<[u8; 32]> {
 /// # Errors
 /// The database cannot be reached.
 pub async fn required(house: &House, tenant: TenantId) -> Result<bool, Error> {
-    setting::documents_required(&house.store().read(tenant).await?).await
+    setting::documents_required(&house.store().read(tenant)).await
 }
 
 /// The registered document with this hash.
@@ -91,7 +91,7 @@ pub async fn required(house: &House, tenant: TenantId) -> Result<bool, Error> {
 /// # Errors
 /// The database cannot be reached.
 pub async fn text(house: &House, tenant: TenantId, hash: &[u8; 32]) -> Result<Option<String>, Error> {
-    let scope = house.store().read(tenant).await?;
+    let scope = house.store().read(tenant);
     Ok(scope.find::<Entity>().filter(Column::Hash.eq(hash.to_vec())).one(scope.tx()).await?.map(|row| row.text))
 }
 

@@ -35,6 +35,9 @@ pub enum Error {
     /// It was changed by somebody else meanwhile.
     #[error("it was changed meanwhile; read it again")]
     Conflict,
+    /// It takes a purpose that is declared, and none was.
+    #[error("purpose: declare what for, with the header X-Purpose")]
+    PurposeRequired,
     /// Too many distinct values were searched for.
     #[error("search budget exceeded")]
     SearchBudget,

@@ -105,8 +105,8 @@ pub async fn of(session: &Session, told: &Told, window: std::ops::RangeInclusive
     let mut records: HashMap<Uuid, Model> = kept.iter().map(|row| (row.id, row.clone())).collect();
     records.extend(scope.find::<Entity>().filter(Column::Id.is_in(named)).all(scope.tx()).await?.into_iter().map(|row| (row.id, row)));
     let ids: HashSet<Uuid> = records.values().filter_map(|row| row.customer_id).collect();
-    let found = scope.find::<customer::table::Entity>().filter(customer::table::Column::Id.is_in(ids)).all(scope.tx()).await?;
-    let customers: HashMap<Uuid, Customer> = found.into_iter().map(|row| (row.id, Customer::of(session, row))).collect();
+    let found = customer::any_of(session, ids).await?;
+    let customers: HashMap<Uuid, Customer> = found.into_iter().map(|customer| (customer.id(), customer)).collect();
     let mut fates: Vec<(i32, Fate)> = Vec::with_capacity(kept.len() + rows.len());
     let fate = |number: i32, record: Option<&Model>, reason: Option<String>| {
         let customer = record.and_then(|record| customers.get(&record.customer_id?));

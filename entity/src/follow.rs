@@ -46,7 +46,7 @@ impl Policies {
     /// The version in force.
     pub async fn of(&self, store: &Store, tenant: TenantId) -> Result<Arc<Active>, Error> {
         let Some(known) = self.known.get(&tenant) else {
-            let active = Arc::new(policy_version::active(&store.read(tenant).await?).await?);
+            let active = Arc::new(policy_version::active(&store.read(tenant)).await?);
             self.keep(tenant, Arc::clone(&active));
             return Ok(active);
         };
@@ -78,7 +78,7 @@ impl Policies {
 
     /// Learns which version is in force; when it is another, takes the decisions in use from Casbin before it counts.
     async fn renew(&self, store: &Store, tenant: TenantId, known: &Known) -> Result<Arc<Active>, Error> {
-        let scope = store.read(tenant).await?;
+        let scope = store.read(tenant);
         let version = policy_version::in_force(&scope, None).await?.version;
         let active = if version == known.active.version {
             Arc::clone(&known.active)

@@ -147,7 +147,7 @@ impl House {
         let (known, kek) = (self.keyrings.get(&tenant), self.kek());
         let known = known.as_ref().map(|known| &*known.ring);
         let learned = Instant::now();
-        let scope = self.store.read(tenant).await?;
+        let scope = self.store.read(tenant);
         let mut read = keys::keyring(&scope, &kek, known, self.now()).await;
         if matches!(read, Err(Error::Kek(BadKek::Wrong)))
             && let Ok(Some(exchanged)) = kek.again()
@@ -183,7 +183,7 @@ impl House {
         {
             return Ok(Principal { address, ..Principal::clone(&principal) });
         }
-        let scope = self.store.read(tenant).await?;
+        let scope = self.store.read(tenant);
         let standing = tenant::standing(&scope).await?;
         let admitted = match &caller {
             _ if standing != Standing::Stands => Err(Error::Denied),

@@ -90,7 +90,7 @@ pub async fn claim(change: &Change, key: &str, asked: &[u8], request: &str) -> R
 pub async fn sweep(house: &House) -> Result<(), Error> {
     let before = house.now() - KNOWN;
     for tenant in house.tenants().await? {
-        let scope = house.store().read_beside(tenant.id).await?;
+        let scope = house.store().read_beside(tenant.id);
         if scope.find::<Entity>().filter(Column::At.lt(before)).one(scope.tx()).await?.is_none() {
             continue;
         }

@@ -8,7 +8,7 @@
 
 pub mod audit;
 mod bulk;
-mod child;
+pub mod child;
 pub mod consent;
 pub mod contact;
 mod copy;
@@ -55,7 +55,7 @@ pub mod token;
 pub mod vault;
 pub mod webhook;
 
-pub use child::{Children, Connection, Place};
+pub use child::{Children, Connection, Hanging, Place, Wanted};
 pub use error::Error;
 pub use guard::{Guarded, Open, Reaching, Whose};
 pub use house::{House, Settings};

@@ -1,16 +1,15 @@
 //! Orders of customers.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use policy::Field;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
+use crate::child::{Child, Slots};
 use crate::customer::{Customer, writable};
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
-use crate::{Change, Children, Error, Place, Session, child};
+use crate::{Change, Error, Session};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -34,21 +33,40 @@ pub(crate) mod table {
     pub enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
 }
-use table::Model;
 
 impl Tenanted for table::Entity {
     const TENANT: table::Column = table::Column::TenantId;
 }
 
+/// An order as it is read.
+pub struct Row {
+    id: Uuid,
+    number: String,
+    amount_fen: Option<i64>,
+    ordered_at: Option<DateTime<Utc>>,
+    status: Option<String>,
+    items: Option<String>,
+}
+
+impl Child for Row {
+    const KIND: u8 = 0;
+    const FIELD: Field = Field::OrderNumber;
+    const FROM: &'static str = "customer_order AS h";
+    const ID: &'static str = "h.id";
+    const ORDER: &'static str = "h.ordered_at DESC NULLS LAST, h.id DESC";
+    const READ: [&'static str; 10] = ["h.ordered_at", "h.number", "h.status", "h.items", "", "", "", "h.amount_fen", "", ""];
+    fn read(row: &Slots) -> Result<Self, DbErr> {
+        Ok(Self { id: row.id()?, number: row.get(1)?, amount_fen: row.get(7)?, ordered_at: row.get(0)?, status: row.get(2)?, items: row.get(3)? })
+    }
+    fn at(&self) -> (Option<DateTime<Utc>>, Uuid) {
+        (self.ordered_at, self.id)
+    }
+}
+
 /// An order of a customer.
-pub type Order = Reaching<Model>;
+pub type Order = Reaching<Row>;
 
 impl Order {
-    /// Where it stands among what hangs on its customer.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        child::place::<table::Entity>(&self.model)
-    }
     /// The key.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -86,30 +104,6 @@ pub(crate) async fn customer_of(session: &Session, number: &str) -> Result<Optio
     let scope = session.scope();
     let row = scope.find::<table::Entity>().filter(table::Column::Number.eq(number)).one(scope.tx()).await?;
     Ok(row.and_then(|row| row.customer_id))
-}
-
-/// One order, with its customer, if the caller may see that one.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Order)>, Error> {
-    child::get::<table::Entity>(session, id).await
-}
-
-/// The newest `limit` orders of each customer, all or those behind one.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
-    child::newest::<table::Entity>(session, customers, limit, after).await
-}
-
-/// How many orders each customer has.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
-    child::counts::<table::Entity>(session, customers).await
 }
 
 /// An order that a person writes down.

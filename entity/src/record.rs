@@ -1,17 +1,17 @@
 //! Source records: one standardised row of one source system each, with its personal cells sealed and its lineage.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::Field;
 use policy::field::kinds::{Address, Body, Email, FamilyName, Landline, Name, Phone, Raw, Remarks, Summary};
+use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
+use crate::child::{Child, Slots};
 use crate::customer::Customer;
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
 use crate::vault::Wrapped;
-use crate::{Children, Error, Place, Session, child};
+use crate::{Error, Session};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -93,8 +93,8 @@ pub type Record = Reaching<Model>;
 pub struct Lineage {
     /// The record's key.
     pub record: Uuid,
-    /// The key of the source system.
-    pub source: Uuid,
+    /// The source system.
+    pub system: String,
     /// What the source calls the row.
     pub external_id: String,
     /// When it was imported last.
@@ -103,37 +103,74 @@ pub struct Lineage {
     pub import: Uuid,
     /// Which version of the mapping read it.
     pub mapping_version: i32,
-    /// The cleaning rules that touched its cells: field and rules.
-    pub rules: Vec<(String, Vec<String>)>,
     /// The line of the file.
     pub line: i32,
+    rules: Option<String>,
+}
+
+impl Lineage {
+    /// The cleaning rules that touched its cells: field and rules.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(String, Vec<String>)> {
+        self.rules.as_ref().and_then(|rules| serde_json::from_str(rules).ok()).unwrap_or_default()
+    }
+}
+
+/// What the source calls a row. One without an id of its source is known by a keyed hash, which stays inside.
+fn named(external_id: String, row_number: i32) -> String {
+    if external_id.starts_with(crate::import::seal::UNNAMED) { format!("row {row_number}") } else { external_id }
+}
+
+impl Child for Lineage {
+    const KIND: u8 = 3;
+    const FIELD: Field = Field::Sources;
+    const FROM: &'static str = "source_record AS h JOIN source_system AS s ON s.tenant_id = h.tenant_id AND s.id = h.source_id";
+    const ID: &'static str = "h.id";
+    const ORDER: &'static str = "h.imported_at DESC, h.id DESC";
+    const READ: [&'static str; 10] = [
+        "h.imported_at",
+        "h.external_id",
+        "s.name",
+        "CAST(h.rules AS text)",
+        "",
+        "",
+        "h.import_id",
+        "CAST(h.line AS bigint)",
+        "CAST(h.row_number AS bigint)",
+        "CAST(h.mapping_version AS bigint)",
+    ];
+    fn read(row: &Slots) -> Result<Self, DbErr> {
+        let number = |slot| row.get::<i64>(slot).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
+        Ok(Self {
+            record: row.id()?,
+            system: row.get(2)?,
+            external_id: named(row.get(1)?, number(8)?),
+            imported_at: row.get(0)?,
+            import: row.get(6)?,
+            mapping_version: number(9)?,
+            line: number(7)?,
+            rules: row.get(3)?,
+        })
+    }
+    fn at(&self) -> (Option<DateTime<Utc>>, Uuid) {
+        (Some(self.imported_at), self.record)
+    }
+}
+
+impl Reaching<Lineage> {
+    /// Where a record came from.
+    #[must_use]
+    pub fn told(&self) -> Open<Lineage> {
+        self.open(Field::Sources, self.model.as_ref().clone())
+    }
 }
 
 impl Record {
-    /// Where it stands among what hangs on its customer.
+    /// What the source calls it, the line of the file, and when it was imported last.
     #[must_use]
-    pub fn place(&self) -> Place {
-        child::place::<table::Entity>(&self.model)
-    }
-    /// Where it came from.
-    #[must_use]
-    pub fn lineage(&self) -> Open<Lineage> {
+    pub fn origin(&self) -> Open<(String, i32, DateTime<Utc>)> {
         let row = &self.model;
-        // A row without an id of its source is known by a keyed hash, which stays inside.
-        let external_id = if row.external_id.starts_with(crate::import::seal::UNNAMED) { format!("row {}", row.row_number) } else { row.external_id.clone() };
-        self.open(
-            Field::Sources,
-            Lineage {
-                record: row.id,
-                source: row.source_id,
-                external_id,
-                imported_at: row.imported_at,
-                import: row.import_id,
-                mapping_version: row.mapping_version,
-                rules: row.rules.clone().and_then(|rules| serde_json::from_value(rules).ok()).unwrap_or_default(),
-                line: row.line,
-            },
-        )
+        self.open(Field::Sources, (named(row.external_id.clone(), row.row_number), row.line, row.imported_at))
     }
     /// The key.
     #[must_use]
@@ -263,18 +300,12 @@ pub struct Draft {
     pub rules: Vec<(&'static str, Vec<&'static str>)>,
 }
 
-/// The newest `limit` source records of each customer, all or those behind one.
+/// All source records of a customer, with all their cells, newest first.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
-    child::newest::<Entity>(session, customers, limit, after).await
-}
-
-/// How many source records each customer has.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
-    child::counts::<Entity>(session, customers).await
+pub async fn of(session: &Session, customer: &Customer) -> Result<Vec<Record>, Error> {
+    let rows = session.scope().find::<Entity>().filter(Column::CustomerId.eq(customer.id()));
+    let rows = rows.order_by_desc(Column::ImportedAt).order_by_desc(Column::Id).all(session.scope().tx()).await?;
+    Ok(rows.into_iter().map(|row| Reaching::new(customer.whose(), row)).collect())
 }

@@ -4,25 +4,28 @@
 //! [`Change::run`] does the same for writing, with the event in the transaction of the writes. There is no other way to a
 //! session, and without a session nothing can be found, opened or shown.
 
+mod account;
 mod change;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use policy::{Field, Matrix, Pii, Sight, Verb, View};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use crate::audit::cells;
 use crate::guard::{Closed, Guarded, Open, Whose};
 use crate::house::House;
-use crate::ledger::{self, Entry, NotDurable};
+use crate::ledger::NotDurable;
 use crate::policy_version::Active;
-use crate::vault::{Keyring, Unreadable, Wrapped, hex};
+use crate::vault::{Keyring, RecordKey, Sealed, Unreadable, Wrapped};
 use crate::{Error, Principal, Scope, Store, search};
+
+use account::Account;
 
 pub use change::Change;
 
@@ -84,19 +87,6 @@ pub enum Unaccounted {
     Failed(#[from] Error),
 }
 
-/// What one request has seen, by customer and field.
-#[derive(Default)]
-struct Account {
-    fields: BTreeMap<&'static str, [i32; 3]>,
-    persons: BTreeMap<Uuid, BTreeMap<Field, Sight>>,
-    facts: BTreeMap<&'static str, Value>,
-    /// Values that a change tried, each as its masked and its exact mark: they count even if nothing of the change is kept.
-    tried: Vec<(Vec<u8>, Vec<u8>)>,
-    outcome: Option<&'static str>,
-    /// Whether something is told that is told once.
-    confided: bool,
-}
-
 /// One request: one principal, one tenant, one transaction, one account of what was seen.
 pub struct Session {
     scope: Scope,
@@ -108,6 +98,8 @@ pub struct Session {
     now: DateTime<Utc>,
     damage: Option<String>,
     account: Mutex<Account>,
+    /// The record key that was unwrapped last, and of what: the cells of a row are shown one after the other.
+    unwrapped: Mutex<Option<(Vec<u8>, RecordKey)>>,
 }
 
 /// What a principal may do and with which keys. Pinned before the scope is opened, so that a session needs one connection.
@@ -132,8 +124,9 @@ impl Session {
     /// # Errors
     /// [`Unaccounted`]: the bracket did not open, or the event is not durable. Nothing of the result leaves then.
     pub async fn run<T>(house: &House, principal: &Arc<Principal>, operation: Operation, work: impl AsyncFnOnce(Arc<Self>) -> T) -> Result<T, Unaccounted> {
+        let _at_work = house.ledger().enter();
         let rights = Rights::of(house, principal).await?;
-        let scope = house.store().read(principal.tenant).await?;
+        let scope = house.store().read(principal.tenant);
         let session = Arc::new(Self::open(house, principal, rights, scope));
         // The limit is inside the bracket: what was opened before it struck is in the log.
         let result = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&session))).await;
@@ -157,6 +150,7 @@ impl Session {
             now: house.now(),
             damage,
             account: Mutex::default(),
+            unwrapped: Mutex::default(),
         }
     }
 
@@ -178,17 +172,30 @@ impl Session {
     /// The value does not open in its place.
     pub fn show<K: Pii>(&self, value: &Guarded<K>, view: View) -> Result<Option<String>, Unreadable> {
         let sight = self.sight(K::FIELD, &value.whose, view);
-        self.record(&value.whose, K::FIELD, sight);
+        self.account().record(&value.whose, K::FIELD, sight);
         let Some(sealed) = value.sealed.as_ref().filter(|_| sight > Sight::Withheld) else { return Ok(None) };
-        let record = self.keyring.record(value.table, value.row, Wrapped(value.record_key.as_deref()))?;
-        let clear = record.open(sealed)?;
+        let clear = self.open_cell(value, sealed)?;
         Ok(Some(if sight == Sight::Clear { clear.to_string() } else { K::FIELD.masked(&clear) }))
+    }
+
+    fn open_cell<K: Pii>(&self, value: &Guarded<K>, sealed: &Sealed<K>) -> Result<Zeroizing<String>, Unreadable> {
+        let wrapped = value.record_key.as_deref().ok_or(Unreadable::Erased)?;
+        let mut last = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, key)) = &*last
+            && of == wrapped
+            && key.is_of(value.table, value.row)
+        {
+            return key.open(sealed);
+        }
+        let key = self.keyring.record(value.table, value.row, Wrapped(Some(wrapped)))?;
+        let (_, key) = last.insert((wrapped.to_vec(), key));
+        key.open(sealed)
     }
 
     /// Tells an open value if policy allows it.
     pub fn tell<T>(&self, value: Open<T>) -> Option<T> {
         let seen = self.sight(value.field, &value.whose, View::Clear) > Sight::Withheld;
-        self.record(&value.whose, value.field, if seen { Sight::Clear } else { Sight::Withheld });
+        self.account().record(&value.whose, value.field, if seen { Sight::Clear } else { Sight::Withheld });
         seen.then_some(value.value)
     }
 
@@ -254,9 +261,7 @@ impl Session {
     /// told once.
     #[must_use]
     pub fn repeatable(&self) -> bool {
-        let account = self.account();
-        let seen = account.persons.values().flat_map(BTreeMap::values).any(|sight| *sight > Sight::Withheld);
-        !seen && !account.confided
+        self.account().repeatable()
     }
 
     /// The decisions of this session.
@@ -309,112 +314,30 @@ impl Session {
     /// Per field how many values were clear, masked and withheld so far.
     #[must_use]
     pub fn disclosure(&self) -> BTreeMap<&'static str, [i32; 3]> {
-        self.account().fields.clone()
+        self.account().disclosure()
     }
 
     /// Notes a fact for the event, such as how many rows an import read.
     pub(crate) fn note(&self, key: &'static str, value: impl Into<Value>) {
-        self.account().facts.insert(key, value.into());
+        self.account().note(key, value.into());
     }
 
     /// Names a customer in the event, whatever is read of it.
     pub(crate) fn met(&self, customer: Uuid) {
-        self.account().persons.entry(customer).or_default();
+        self.account().met(customer);
     }
 
     /// Notes in the event that the work did not succeed.
     pub fn fail(&self) {
-        self.account().outcome.get_or_insert("failed");
+        self.account().fail();
     }
 
     /// Notes in the event that something was refused.
     pub(crate) fn deny(&self, what: &str) {
-        self.account().outcome = Some("denied");
-        self.note("denied", what);
-    }
-
-    fn record(&self, whose: &Whose, field: Field, sight: Sight) {
-        let mut account = self.account();
-        let slot = match sight {
-            Sight::Clear => 0,
-            Sight::Masked => 1,
-            Sight::Withheld => 2,
-        };
-        account.fields.entry(field.entry().key).or_default()[slot] += 1;
-        let person = account.persons.entry(whose.customer).or_default();
-        if field.personal() {
-            let most = person.entry(field).or_insert(sight);
-            *most = (*most).max(sight);
-        }
+        self.account().deny(what);
     }
 
     fn account(&self) -> std::sync::MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The event of this session. `cells` is the list of what it left in sealed cells.
-    fn entry(&self, operation: &Operation, outcome: &'static str, cells: Option<&[u8]>) -> Result<Entry, Error> {
-        let account = self.account();
-        let outcome = account.outcome.unwrap_or(outcome);
-        let principal = &*self.principal;
-        // Persons of whom the same was seen share one group: a page of a thousand is a few lines.
-        let mut groups: BTreeMap<Vec<(&str, &str)>, BTreeSet<[u8; 16]>> = BTreeMap::new();
-        for (customer, fields) in &account.persons {
-            let seen = fields.iter().map(|(field, sight)| (field.entry().key, sight.word())).collect();
-            groups.entry(seen).or_default().insert(self.keyring.alias(*customer)?);
-        }
-        let sights: Vec<Value> = groups
-            .iter()
-            .map(|(seen, aliases)| {
-                let fields: serde_json::Map<String, Value> = seen.iter().map(|(field, sight)| ((*field).to_owned(), json!(sight))).collect();
-                json!({ "fields": fields, "subjects": aliases.iter().map(|alias| hex(alias).as_str().to_owned()).collect::<Vec<_>>() })
-            })
-            .collect();
-        let personal =
-            |slot: usize| account.fields.iter().filter(|(key, _)| Field::of_key(key).is_some_and(Field::personal)).map(|(_, counts)| counts[slot]).sum();
-        let counts: [i32; 3] = [personal(0), personal(1), personal(2)];
-        let fields: serde_json::Map<String, Value> = account
-            .fields
-            .iter()
-            .map(|(key, [clear, masked, withheld])| ((*key).to_owned(), json!({ "clear": clear, "masked": masked, "withheld": withheld })))
-            .collect();
-        let id = Uuid::now_v7();
-        let mut body = json!({
-            "v": 1,
-            "id": id.to_string(),
-            "time": self.now.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
-            "actor": { "subject": principal.subject, "name": principal.name, "roles": principal.roles, "token": principal.token, "address": principal.address },
-            "operation": {
-                "kind": operation.kind,
-                "name": operation.name,
-                "document": operation.document.map(|hash| hex(&hash).as_str().to_owned()),
-                "variables": if operation.variables.is_empty() { None } else { Some(hex(&self.keyring.digest("variables", &operation.variables)?).as_str().to_owned()) },
-                "request": operation.request,
-            },
-            "purpose": principal.purpose,
-            "fields": fields,
-            "sights": sights,
-            "policy": { "version": self.policy.version, "hash": hex(&self.policy.hash).as_str() },
-            "outcome": outcome,
-            "facts": account.facts,
-        });
-        if let Some(list) = cells {
-            body["cells"] = json!({ "rows": cells::rows(list), "sha256": hex(&Sha256::digest(list)).as_str() });
-        }
-        Ok(Entry {
-            tenant: principal.tenant,
-            id,
-            at: self.now,
-            actor: principal.subject.clone(),
-            roles: crate::audit::spaced(&principal.roles),
-            address: principal.address.clone(),
-            request: operation.request.clone(),
-            operation: operation.name.clone(),
-            outcome,
-            purpose: principal.purpose.clone(),
-            counts,
-            subjects: groups.into_values().flatten().collect::<BTreeSet<_>>().into_iter().collect(),
-            body: ledger::canonical(&body),
-        })
     }
 }

@@ -1,5 +1,7 @@
 //! The store owns the connection and lends scopes: one tenant, one transaction.
 
+mod tx;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,12 +9,10 @@ use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{IntoCondition, SimpleExpr};
-use sea_orm::{
-    ConnectOptions, Database, DatabaseTransaction, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
-};
-
+use sea_orm::{ConnectOptions, Database, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, SqliteTransactionMode, Statement};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use tx::{Begin, Tx};
 
 use crate::Error;
 use crate::audit::cells::{self, Written};
@@ -31,13 +31,13 @@ pub(crate) trait Tenanted: EntityTrait {
 /// The most bound values of one statement that both databases take.
 pub(crate) const BIND_LIMIT: usize = 32_000;
 
-/// What PostgreSQL is told of a transaction that reads, all at once: each statement more is a round trip more.
-const TELL_READER: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;";
+/// How a transaction that reads begins on PostgreSQL.
+const BEGIN_READER: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;";
 
 /// Whoever writes looks rows up by their keys. Tables grow from nothing meanwhile, and a plan made for the few rows of a moment
 /// ago would read a table whole: PostgreSQL is told not to.
-const TELL_WRITER: &str =
-    "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;";
+const BEGIN_WRITER: &str =
+    "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;";
 
 /// A connection that nobody used for so long is asked whether it stands before it is used.
 const IDLE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ const IDLE: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Pages of 4 KiB that a connection to SQLite keeps: those who read, and the one who writes.
-const READER_PAGES: u32 = 2_000;
+const READER_PAGES: u32 = 500;
 const WRITER_PAGES: u32 = 40_000;
 
 /// The connection pools; private, so that nothing reaches a table but through a [`Scope`].
@@ -69,9 +69,7 @@ pub struct Store {
 /// One tenant's view of the store, in one transaction.
 pub struct Scope {
     tenant: TenantId,
-    tx: DatabaseTransaction,
-    /// Where the transaction is, for what has to be done behind it.
-    db: DatabaseConnection,
+    tx: Tx,
     /// Whether what it takes away must not be found in the database's files either.
     shreds: AtomicBool,
     /// Counts when it changes who is let in.
@@ -108,33 +106,23 @@ impl Store {
         Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn, admissions: Arc::default() })
     }
 
-    /// One tenant's rows in a consistent snapshot, to read.
-    ///
-    /// # Errors
-    /// The database cannot be reached.
-    pub(crate) async fn read(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.read_by(&self.db, tenant).await
+    /// One tenant's rows in a consistent snapshot, to read: that of the first statement.
+    pub(crate) fn read(&self, tenant: TenantId) -> Scope {
+        self.scope(&self.db, tenant, SqliteTransactionMode::Deferred, BEGIN_READER)
     }
 
-    async fn read_by(&self, db: &DatabaseConnection, tenant: TenantId) -> Result<Scope, Error> {
-        self.begin(db, tenant, SqliteTransactionMode::Deferred, TELL_READER).await
-    }
-
-    async fn begin(&self, db: &DatabaseConnection, tenant: TenantId, mode: SqliteTransactionMode, tell: &str) -> Result<Scope, Error> {
-        let options = TransactionOptions { sqlite_transaction_mode: Some(mode), ..Default::default() };
-        let options = if db.get_database_backend() == DbBackend::Postgres { TransactionOptions::default() } else { options };
-        let scope = Scope {
+    fn scope(&self, db: &DatabaseConnection, tenant: TenantId, mode: SqliteTransactionMode, begin: &str) -> Scope {
+        let postgres = db.get_database_backend() == DbBackend::Postgres;
+        let begin = if postgres { Begin::Postgres(format!("{begin} {}", whose(tenant))) } else { Begin::Sqlite(mode) };
+        Scope {
             tenant,
-            tx: db.begin_with_options(options).await?,
-            db: db.clone(),
+            tx: Tx::new(db, begin),
             shreds: AtomicBool::new(false),
             admissions: Arc::clone(&self.admissions),
             readmits: AtomicBool::new(false),
             written: Written::default(),
             turn: None,
-        };
-        scope.tell_database(tell).await?;
-        Ok(scope)
+        }
     }
 
     /// How often it changed who is let in, as far as this process did it.
@@ -147,22 +135,22 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.writer, tenant).await
+        self.written_by(&self.writer, tenant, BEGIN_WRITER).await
     }
 
     /// As [`Store::read`], for what a session that is open has to look up elsewhere.
-    pub(crate) async fn read_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.read_by(&self.side, tenant).await
+    pub(crate) fn read_beside(&self, tenant: TenantId) -> Scope {
+        self.scope(&self.side, tenant, SqliteTransactionMode::Deferred, BEGIN_READER)
     }
 
     /// As [`Store::write`], for the search budget of a session that is open.
     pub(crate) async fn write_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.side, tenant).await
+        self.written_by(&self.side, tenant, BEGIN_WRITER).await
     }
 
     /// As [`Store::write`], for the ledger alone.
     pub(crate) async fn write_log(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.log, tenant).await
+        self.written_by(&self.log, tenant, "BEGIN;").await
     }
 
     /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
@@ -179,7 +167,7 @@ impl Store {
         Ok(Rehearsal { store: Self { writer, turn: Some(Arc::default()), ..self.clone() }, copy: Some(copy) })
     }
 
-    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId) -> Result<Scope, Error> {
+    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId, begin: &str) -> Result<Scope, Error> {
         let turn = match &self.turn {
             Some(turn) => {
                 let waited = tokio::time::timeout(BUSY, Arc::clone(turn).lock_owned()).await;
@@ -187,7 +175,9 @@ impl Store {
             }
             None => None,
         };
-        Ok(Scope { turn, ..self.begin(db, tenant, SqliteTransactionMode::Immediate, TELL_WRITER).await? })
+        let scope = self.scope(db, tenant, SqliteTransactionMode::Immediate, begin);
+        scope.tx.start().await?;
+        Ok(Scope { turn, ..scope })
     }
 
     pub(crate) async fn close(&self) {
@@ -245,6 +235,11 @@ impl Rehearsal {
     }
 }
 
+/// Tells PostgreSQL whose rows these are, for row-level security, until the transaction ends.
+fn whose(tenant: TenantId) -> String {
+    format!("SET LOCAL app.tenant = '{}'", tenant.0)
+}
+
 /// The file of a SQLite database.
 async fn file(db: &DatabaseConnection) -> Result<PathBuf, DbErr> {
     let files = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'")).await?;
@@ -293,21 +288,16 @@ impl Scope {
         self.tenant
     }
 
-    /// Tells PostgreSQL whose rows these are, for row-level security, until the transaction ends.
-    async fn tell_database(&self, tell: &str) -> Result<(), Error> {
-        if self.tx.get_database_backend() == DbBackend::Postgres {
-            self.tx.execute_unprepared(&format!("{tell} SET LOCAL app.tenant = '{}'", self.tenant.0)).await?;
-        }
-        Ok(())
-    }
-
     /// The same transaction for another tenant: the ledger commits many tenants' events at once.
     pub(crate) async fn turn_to(&mut self, tenant: TenantId) -> Result<(), Error> {
         if self.tenant == tenant {
             return Ok(());
         }
         self.tenant = tenant;
-        self.tell_database("").await
+        if self.tx.get_database_backend() == DbBackend::Postgres {
+            self.tx.execute_unprepared(&whose(tenant)).await?;
+        }
+        Ok(())
     }
 
     /// A query narrowed to this tenant.
@@ -316,7 +306,7 @@ impl Scope {
     }
 
     /// The transaction, for running what [`Scope::find`] made.
-    pub(crate) const fn tx(&self) -> &DatabaseTransaction {
+    pub(crate) const fn tx(&self) -> &Tx {
         &self.tx
     }
 
@@ -394,7 +384,8 @@ impl Scope {
 
     /// Makes the writes of this scope durable. A scope that is dropped leaves nothing.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        let Self { tx, turn, db, shreds, admissions, readmits, .. } = self;
+        let Self { tx, turn, shreds, admissions, readmits, .. } = self;
+        let db = tx.db().clone();
         tx.commit().await?;
         if readmits.into_inner() {
             admissions.fetch_add(1, Ordering::AcqRel);

@@ -1,7 +1,9 @@
 //! Tags of customers.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use policy::Field;
 use policy::mapping::Target;
 use sea_orm::ActiveValue::Set;
@@ -9,6 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QuerySelect, QueryTrait};
 
+use crate::child::{Child, Slots};
 use crate::customer::{Customer, writable};
 use crate::guard::{Open, Reaching};
 use crate::store::Tenanted;
@@ -58,8 +61,37 @@ impl Tenanted for tagged::Entity {
     const TENANT: tagged::Column = tagged::Column::TenantId;
 }
 
+/// A tag as a customer bears it.
+pub struct Row {
+    id: Uuid,
+    name: String,
+    category: String,
+}
+
+impl Row {
+    /// By category, and in each by name.
+    pub(crate) fn by_name(&self, other: &Self) -> Ordering {
+        (&self.category, &self.name).cmp(&(&other.category, &other.name))
+    }
+}
+
+impl Child for Row {
+    const KIND: u8 = 4;
+    const FIELD: Field = Field::Tags;
+    const FROM: &'static str = "customer_tag AS h JOIN tag AS t ON t.tenant_id = h.tenant_id AND t.id = h.tag_id";
+    const ID: &'static str = "h.tag_id";
+    const ORDER: &'static str = "t.category, t.name";
+    const READ: [&'static str; 10] = ["", "t.name", "t.category", "", "", "", "", "", "", ""];
+    fn read(row: &Slots) -> Result<Self, DbErr> {
+        Ok(Self { id: row.id()?, name: row.get(1)?, category: row.get(2)? })
+    }
+    fn at(&self) -> (Option<DateTime<Utc>>, Uuid) {
+        (None, self.id)
+    }
+}
+
 /// A tag that a customer bears.
-pub type Tag = Reaching<table::Model>;
+pub type Tag = Reaching<Row>;
 
 impl Tag {
     /// Name and category.
@@ -67,31 +99,6 @@ impl Tag {
     pub fn label(&self) -> Open<(String, String)> {
         self.open(Field::Tags, (self.model.name.clone(), self.model.category.clone()))
     }
-}
-
-/// The tags of some customers, by customer.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn of(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Vec<Tag>>, Error> {
-    let scope = session.scope();
-    let links = scope.find::<tagged::Entity>().filter(tagged::Column::CustomerId.is_in(customers.iter().map(Customer::id))).all(scope.tx()).await?;
-    let tags: HashMap<Uuid, table::Model> = scope
-        .find::<table::Entity>()
-        .filter(table::Column::Id.is_in(links.iter().map(|link| link.tag_id)))
-        .all(scope.tx())
-        .await?
-        .into_iter()
-        .map(|tag| (tag.id, tag))
-        .collect();
-    let mut of: HashMap<Uuid, Vec<Tag>> = HashMap::new();
-    for customer in customers {
-        let mine = links.iter().filter(|link| link.customer_id == customer.id()).filter_map(|link| tags.get(&link.tag_id));
-        let mut mine: Vec<Tag> = mine.map(|tag| Reaching::new(customer.whose(), tag.clone())).collect();
-        mine.sort_by(|a, b| (&a.model.category, &a.model.name).cmp(&(&b.model.category, &b.model.name)));
-        of.insert(customer.id(), mine);
-    }
-    Ok(of)
 }
 
 pub(crate) fn customers_with(session: &Session, name: &str) -> sea_orm::sea_query::SelectStatement {

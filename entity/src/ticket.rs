@@ -1,18 +1,17 @@
 //! Support tickets of customers.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use policy::field::kinds::Body;
 use policy::{Field, Pii};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
+use crate::child::{Child, Slots};
 use crate::customer::{Customer, writable};
 use crate::guard::{Guarded, Open, Reaching, Vaulted};
 use crate::store::Tenanted;
-use crate::vault::Wrapped;
-use crate::{Change, Children, Error, Place, Session, child};
+use crate::vault::{Sealed, Wrapped};
+use crate::{Change, Error};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -41,13 +40,48 @@ pub(crate) mod table {
     pub enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
 }
-use table::Model;
 
 impl Tenanted for table::Entity {
     const TENANT: table::Column = table::Column::TenantId;
 }
 
-impl Vaulted for Model {
+/// A ticket as it is read.
+pub struct Row {
+    id: Uuid,
+    number: String,
+    kind: Option<String>,
+    opened_at: Option<DateTime<Utc>>,
+    status: Option<String>,
+    body: Option<Sealed<Body>>,
+    record_key: Option<Vec<u8>>,
+    satisfaction: Option<i16>,
+}
+
+impl Child for Row {
+    const KIND: u8 = 2;
+    const FIELD: Field = Field::TicketNumber;
+    const FROM: &'static str = "ticket AS h";
+    const ID: &'static str = "h.id";
+    const ORDER: &'static str = "h.opened_at DESC NULLS LAST, h.id DESC";
+    const READ: [&'static str; 10] = ["h.opened_at", "h.number", "h.kind", "h.status", "h.body", "h.record_key", "", "CAST(h.satisfaction AS bigint)", "", ""];
+    fn read(row: &Slots) -> Result<Self, DbErr> {
+        Ok(Self {
+            id: row.id()?,
+            number: row.get(1)?,
+            kind: row.get(2)?,
+            opened_at: row.get(0)?,
+            status: row.get(3)?,
+            body: row.get(4)?,
+            record_key: row.get(5)?,
+            satisfaction: row.get::<Option<i64>>(7)?.and_then(|points| i16::try_from(points).ok()),
+        })
+    }
+    fn at(&self) -> (Option<DateTime<Utc>>, Uuid) {
+        (self.opened_at, self.id)
+    }
+}
+
+impl Vaulted for Row {
     const TABLE: &'static str = "ticket";
     fn row(&self) -> Uuid {
         self.id
@@ -58,14 +92,9 @@ impl Vaulted for Model {
 }
 
 /// A ticket of a customer.
-pub type Ticket = Reaching<Model>;
+pub type Ticket = Reaching<Row>;
 
 impl Ticket {
-    /// Where it stands among what hangs on its customer.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        child::place::<table::Entity>(&self.model)
-    }
     /// The key.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -103,30 +132,6 @@ impl Ticket {
     }
 }
 
-/// One ticket, with its customer, if the caller may see that one.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn get(session: &Session, id: Uuid) -> Result<Option<(Customer, Ticket)>, Error> {
-    child::get::<table::Entity>(session, id).await
-}
-
-/// The newest `limit` tickets of each customer, all or those behind one.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn newest(session: &Session, customers: &[Customer], limit: u64, after: Option<Place>) -> Result<Children<Model>, Error> {
-    child::newest::<table::Entity>(session, customers, limit, after).await
-}
-
-/// How many tickets each customer has.
-///
-/// # Errors
-/// The database cannot be reached.
-pub async fn counts(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
-    child::counts::<table::Entity>(session, customers).await
-}
-
 /// A ticket that a person opens.
 pub struct NewTicket<'n> {
     /// Its number; made up, if it is not said.
@@ -159,7 +164,7 @@ pub async fn open(change: &Change, id: Uuid, new: &NewTicket<'_>) -> Result<Cust
         return Err(Error::Faults(faults));
     }
     let row = Uuid::now_v7();
-    let (key, wrapped, epoch) = change.keyring().new_record(Model::TABLE, row)?;
+    let (key, wrapped, epoch) = change.keyring().new_record(Row::TABLE, row)?;
     let row = table::ActiveModel {
         id: Set(row),
         customer_id: Set(Some(customer.id())),

@@ -40,6 +40,9 @@ macro_rules! dictionary {
             /// Every field, in the order of the dictionary.
             pub const ALL: &'static [Self] = &[$(Self::$kind,)+ $(Self::$open,)+];
 
+            /// How many of them are personal: the first ones.
+            pub const PERSONAL: usize = [$(Self::$kind,)+].len();
+
             /// What the dictionary says of this field.
             #[must_use]
             pub const fn entry(self) -> Entry {

@@ -28,6 +28,7 @@ async fn the_auditor_sees_each_access_with_fields_levels_and_purpose() {
         assert_eq!((&other["masked"], other["clear"].as_i64()), (&json!(1), Some(0)));
         // Canonical, and without any personal value.
         let body: Value = serde_json::from_str(mine["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body.to_string(), mine["body"].as_str().unwrap(), "canonical: members in the order of their names, nothing between");
         assert_eq!(
             body["sights"].as_array().unwrap().iter().map(|group| group["subjects"].as_array().unwrap().len()).sum::<usize>(),
             3,

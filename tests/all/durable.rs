@@ -15,11 +15,19 @@ fn kills() -> u64 {
     std::env::var("KILLS").map_or(10, |kills| kills.parse().unwrap())
 }
 
+/// A name for each number, in letters: the log tells no name of many digits, which could be somebody's.
+fn named(number: u64) -> String {
+    number.to_string().bytes().fold("Asked".to_owned(), |mut name, digit| {
+        name.push(char::from(digit - b'0' + b'A'));
+        name
+    })
+}
+
 /// Asks until the server is gone; what was answered is noted.
 async fn ask(url: String, token: String, numbers: Arc<AtomicU64>, answered: Arc<Mutex<BTreeSet<String>>>) {
     let client = reqwest::Client::new();
     loop {
-        let name = format!("Asked{}", numbers.fetch_add(1, Ordering::Relaxed));
+        let name = named(numbers.fetch_add(1, Ordering::Relaxed));
         let body = serde_json::json!({ "query": format!("query {name} {{ customers(first: 1) {{ nodes {{ phone }} }} }}") }).to_string();
         let request = client.post(format!("{url}/graphql")).header("content-type", "application/json").bearer_auth(&token).body(body);
         let Ok(answer) = request.send().await else { return };

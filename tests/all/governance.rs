@@ -260,13 +260,17 @@ async fn an_erased_person_is_gone_and_does_not_come_back_with_an_old_file() {
         import(&home, "rejected.csv", "95006,司徒戊五,13612340005x99,wu@example.com,,,,\n").await;
         let before = with_phone(&home, "13612340005").await;
         let (id, number) = (before["id"].clone(), before["number"].as_str().unwrap().to_owned());
+        let tag = "mutation($id: ID!) { tagCustomer(customer: $id, category: \"活动\", name: \"双十一\") { userErrors { message } } }";
+        assert_eq!(ask(&home, "sales", "sales_follow_up", tag, json!({ "id": id })).await["tagCustomer"]["userErrors"], json!([]));
         // The copy first: everything, with who saw it.
         let copy =
             ask(&home, "privacy", "privacy_request", "query($id: ID!) { personCopy(customer: $id) { json csv } }", json!({ "id": id })).await["personCopy"]
                 .clone();
         let json: Value = serde_json::from_str(copy["json"].as_str().unwrap()).unwrap();
         assert_eq!((&json["phone"], &json["email"]), (&json!("13612340005"), &json!("wu@example.com")));
-        assert!(json["records"][0]["cells"].to_string().contains("戊公司") && json["seenBy"][0]["actor"] == "privacy", "{json}");
+        let seen = json["seenBy"].as_array().unwrap().iter().any(|look| look["actor"] == "privacy");
+        assert!(json["records"][0]["cells"].to_string().contains("戊公司") && seen, "{json}");
+        assert!(json["tags"].as_array().unwrap().contains(&json!({ "category": "活动", "name": "双十一" })), "{json}");
         assert!(copy["csv"].as_str().unwrap().contains("phone,13612340005"), "{copy}");
         let denied = home
             .tenant("globex")
@@ -275,6 +279,8 @@ async fn an_erased_person_is_gone_and_does_not_come_back_with_an_old_file() {
             .ask("query($id: ID!) { personCopy(customer: $id) { json } }", json!({ "id": id }))
             .await;
         assert_eq!(denied.code(), "FORBIDDEN");
+        let purposeless = home.tenant("globex").persona("privacy").ask("query($id: ID!) { personCopy(customer: $id) { json } }", json!({ "id": id })).await;
+        assert_eq!(purposeless.code(), "PURPOSE_REQUIRED");
 
         let erase = "mutation($id: ID!) { erasePerson(customer: $id, reason: \"request of 21 November\") { result { number rows { table rows } epoch backupsDeadAt } userErrors { message } } }";
         let erased = ask(&home, "privacy", "privacy_request", erase, json!({ "id": id })).await["erasePerson"].clone();

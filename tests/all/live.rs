@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tests::{Home, homes};
+use tests::{Engine, Home, homes};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -193,5 +193,73 @@ async fn the_protocol_is_kept() {
         assert_eq!((&told["type"], &told["payload"][0]["extensions"]["code"]), (&json!("error"), &json!("GRAPHQL_VALIDATION_FAILED")), "{told}");
         let posted = home.tenant("globex").persona("bi").query("subscription { customerChanged { id } }").await;
         assert_eq!((posted.status, posted.code()), (422, "BAD_USER_INPUT"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_are_not_open_without_end() {
+    for home in homes().await {
+        // Those who do not say who they are get so many places, and one is free again when somebody is known or goes.
+        let mut known = introduced(&home, "bi", "").await;
+        let mut strangers = Vec::new();
+        for _ in 0..20 {
+            strangers.push(socket(&home, "graphql-transport-ws").await);
+        }
+        let refused = connect_async(format!("{}/graphql/ws", home.url.replacen("http", "ws", 1))).await.unwrap_err();
+        assert!(matches!(&refused, tokio_tungstenite::tungstenite::Error::Http(answer) if answer.status() == 429), "{refused}");
+        say(&mut known, json!({ "type": "ping" })).await;
+        assert_eq!(hear(&mut known).await, Ok(json!({ "type": "pong" })), "who is known goes on");
+        drop(strangers.pop());
+        // The server hears of it in its own time.
+        let mut more = Vec::new();
+        for _ in 0..100 {
+            let mut request = format!("{}/graphql/ws", home.url.replacen("http", "ws", 1)).into_client_request().unwrap();
+            request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+            if let Ok((socket, _)) = connect_async(request).await {
+                more.push(socket);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(more.len(), 1, "a place that was given up is free");
+        drop((strangers, more));
+        // One caller has so many sockets.
+        let mut sockets = vec![known];
+        loop {
+            let mut socket = socket(&home, "graphql-transport-ws").await;
+            let token = home.tenant("globex").persona("bi").token().await;
+            say(&mut socket, json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } })).await;
+            match hear(&mut socket).await {
+                Ok(_) => sockets.push(socket),
+                Err(code) => break assert_eq!((code, sockets.len()), (4429, 20)),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_broken_off_leaves_no_transaction_open() {
+    for home in homes().await.into_iter().filter(|home| home.engine == Engine::Postgres) {
+        let mut socket = introduced(&home, "bi", "").await;
+        let ask = |id: usize| json!({ "id": id.to_string(), "type": "subscribe", "payload": { "query": "{ customers(first: 1) { nodes { number } } }" } });
+        for id in 0..300 {
+            say(&mut socket, ask(id)).await;
+            if id % 3 > 0 {
+                tokio::time::sleep(Duration::from_micros(150 * (id as u64 % 17))).await;
+            }
+            say(&mut socket, json!({ "id": id.to_string(), "type": "complete" })).await;
+        }
+        let raw = home.raw().await;
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%' \
+            AND state_change < clock_timestamp() - interval '1 second'";
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(raw.number(open).await, 0);
+        say(&mut socket, ask(1_000)).await;
+        loop {
+            let told = hear(&mut socket).await.unwrap();
+            if told["id"] == "1000" {
+                break assert!(told["payload"]["data"]["customers"]["nodes"][0]["number"].is_string(), "{told}");
+            }
+        }
     }
 }

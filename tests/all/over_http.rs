@@ -169,3 +169,45 @@ async fn every_answer_has_the_headers_that_belong_to_it() {
     }
     assert_eq!(ask("{\"query\": \"{ customers(first: 100) { nodes { name phone email address } } }\"}").await.headers()["content-encoding"], "gzip");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_stand_in_the_order_in_which_they_were_asked_for() {
+    let home = Home::of(Engine::Sqlite).await;
+    let token = home.tenant("acme").persona("sales_manager").token().await;
+    let query = "{ customers(first: 2) { totalCount pageInfo { endCursor hasNextPage } nodes { tags { category name } orders(first: 1) { totalCount nodes { status number } } \
+        ...some status number quality { score } name } edges { node { phone id } cursor } } me { subject name } } fragment some on Customer { sources { line system } address }";
+    let request = reqwest::Client::new().post(format!("{}/graphql", home.url)).header("content-type", "application/json").bearer_auth(token);
+    let text = request.body(json!({ "query": query }).to_string()).send().await.unwrap().text().await.unwrap();
+    let mut at = 0;
+    for key in [
+        "data",
+        "customers",
+        "totalCount",
+        "pageInfo",
+        "endCursor",
+        "hasNextPage",
+        "nodes",
+        "tags",
+        "orders",
+        "totalCount",
+        "nodes",
+        "sources",
+        "address",
+        "status",
+        "number",
+        "quality",
+        "score",
+        "name",
+        "edges",
+        "node",
+        "phone",
+        "id",
+        "cursor",
+        "me",
+        "subject",
+        "name",
+    ] {
+        let next = text[at..].find(&format!("\"{key}\":"));
+        at += next.unwrap_or_else(|| panic!("{key} behind {at}: {text}"));
+    }
+}

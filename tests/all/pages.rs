@@ -93,3 +93,39 @@ async fn a_timeline_in_pages_is_the_timeline() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_asked_together_is_answered_as_if_asked_apart() {
+    for home in homes().await {
+        let (one, two) = (customer(&home, "13612399003").await, customer(&home, "13612399004").await);
+        for (id, numbers) in [(&one, ["P1", "P2", "P3", "P4"]), (&two, ["Q1", "Q2", "Q3", "Q4"])] {
+            for (day, number) in (10..).zip(numbers) {
+                order(&home, id, &format!("2026-10-{day}T08:00:00Z"), number).await;
+            }
+            contact(&home, id, "2026-10-12T08:00:00Z", "spoke").await;
+        }
+        // The same twice in different measure, in a fragment, under directives, by a variable, and with others beside it.
+        let query = "query($ids: [ID!]!, $few: Int!, $not: Boolean!) { nodes(ids: $ids) { ... on Customer {
+            few: orders(first: $few) { nodes { number } totalCount } ...all timeline(first: 3) { nodes { title } totalCount }
+            orders @skip(if: $not) { totalCount } contacts(first: 1) { nodes { result } totalCount } tickets { nodes { number } totalCount } tags { name } sources { system } } } }
+            fragment all on Customer { all: orders(first: 100) { nodes { number } } }";
+        let nodes = ask(&home, query, json!({ "ids": [one, two], "few": 2, "not": true })).await["nodes"].clone();
+        for (node, name) in nodes.as_array().unwrap().iter().zip(["P", "Q"]) {
+            let numbers = |list: &Value| list["nodes"].as_array().unwrap().iter().map(|order| order["number"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+            assert_eq!(numbers(&node["few"]), [format!("{name}4"), format!("{name}3")]);
+            assert_eq!(numbers(&node["all"]), [4, 3, 2, 1].map(|n| format!("{name}{n}")));
+            assert_eq!((&node["few"]["totalCount"], &node["contacts"]["totalCount"], &node["tickets"]["totalCount"]), (&json!(4), &json!(1), &json!(0)));
+            // Writing a customer down was the first, and is the newest.
+            assert_eq!((&node["timeline"]["nodes"][1]["title"], &node["timeline"]["totalCount"]), (&json!(format!("{name}4")), &json!(6)));
+            assert_eq!((node.get("orders"), &node["tags"], node["sources"].as_array().unwrap().len()), (None, &json!([]), 1), "{node}");
+        }
+        // A page of many, each with its own.
+        let query = "{ customers(first: 100, filter: {mine: true}) { nodes { id orders(first: 3) { nodes { number } } contacts(first: 2) { nodes { result } } tags { name category } } } }";
+        let page = ask(&home, query, json!({})).await["customers"]["nodes"].clone();
+        for node in page.as_array().unwrap() {
+            let alone = "query($id: ID!) { customer(id: $id) { id orders(first: 3) { nodes { number } } contacts(first: 2) { nodes { result } } tags { name category } } }";
+            assert_eq!(ask(&home, alone, json!({ "id": node["id"] })).await["customer"], *node);
+        }
+        assert!(page.as_array().unwrap().len() > 1);
+    }
+}

@@ -9,6 +9,7 @@
 mod postgres;
 mod program;
 pub mod score;
+pub mod served;
 mod taker;
 
 use std::path::{Path, PathBuf};
@@ -97,7 +98,7 @@ fn config(dir: &Path, database: Option<&str>) -> Config {
         bind: "127.0.0.1:0".to_owned(),
         profile: Profile::Development,
         webhook_private: true,
-        limits: Limits { rate: 100_000, concurrency: 100, ..Limits::default() },
+        limits: Limits { rate: 100_000, concurrency: 100, strangers: 20, streams: 20, ..Limits::default() },
         ..Config::default()
     }
 }

@@ -1,13 +1,14 @@
 //! The steward's hand on customers at the terminal: duplicates, merges, pins, settings, sign-offs. In the steward's role, with
 //! the steward's purpose, and in the log like a request.
 
+use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
+use entity::child::hanging;
 use entity::customer::{By, Customer, find};
 use entity::pair::{Decision, Duplicate};
-use entity::record::Record;
 use entity::setting::{self, Thresholds};
 use entity::signoff::{self, Signoff};
-use entity::{Change, Guarded, Session, merge, pair, pin, record};
+use entity::{Change, Guarded, Session, Wanted, merge, pair, pin};
 use policy::survivorship::{Survives, Survivorship};
 use policy::{Field, Pii, View};
 use std::fmt::Write;
@@ -324,8 +325,15 @@ impl Customers {
             Self::Records { number, tenant } => {
                 let looked = async |session: std::sync::Arc<Session>| {
                     let customer = of_number(&session, &number).await?;
-                    let records = record::newest(&session, std::slice::from_ref(&customer), 1_000, None).await?;
-                    Ok(records.into_values().flatten().filter_map(|record| origin(&session, &record)).map(|line| line + "\n").collect::<String>())
+                    let wanted = Wanted { lineages: Some(1_000), ..Wanted::default() };
+                    let hanging = hanging(&session, std::slice::from_ref(&customer), &wanted, None).await?;
+                    Ok(hanging
+                        .lineages
+                        .mine(customer.id())
+                        .iter()
+                        .filter_map(|record| session.tell(record.told()))
+                        .map(|told| origin(told.record, (told.external_id, told.line, told.imported_at)) + "\n")
+                        .collect::<String>())
                 };
                 print(&Desk::steward(config, &tenant).await?.look("Customers.records", looked).await?)
             }
@@ -354,9 +362,8 @@ impl Customers {
 }
 
 /// The key of a record, its source's name for it, and where it stood.
-fn origin(session: &Session, record: &Record) -> Option<String> {
-    let lineage = session.tell(record.lineage())?;
-    Some(format!("{}\t{}\tline {}\t{}", lineage.record, lineage.external_id, lineage.line, lineage.imported_at))
+fn origin(record: Uuid, (external_id, line, imported_at): (String, i32, DateTime<Utc>)) -> String {
+    format!("{record}\t{external_id}\tline {line}\t{imported_at}")
 }
 
 impl Settings {
@@ -394,7 +401,9 @@ impl Sample {
                 let looked = async |session: std::sync::Arc<Session>| {
                     let mut lines = String::new();
                     for row in signoff::rows(&session, sample).await? {
-                        let Some(origin) = origin(&session, &row.record) else { continue };
+                        let Some(origin) = session.tell(row.record.key()).and_then(|key| Some(origin(key, session.tell(row.record.origin())?))) else {
+                            continue;
+                        };
                         let said = [
                             shown(&session, &row.record.name())?,
                             shown(&session, &row.record.phone())?,

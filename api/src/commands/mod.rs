@@ -219,7 +219,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command, config: Config) -> Result<(), Stop> {
     match command {
-        Command::Demo { json } => demo::run(config, json).await,
+        Command::Demo { json } => Box::pin(demo::run(config, json)).await,
         Command::Serve => serve(&config).await,
         Command::Migrate => {
             let (_, ran) = home::make(&config, false).await?;

@@ -19,6 +19,7 @@ pub struct Access;
 
 /// A token of a machine. Its text was shown once and is not stored.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct ServiceToken {
     name: String,
     roles: Vec<String>,
@@ -45,6 +46,7 @@ fn document(text: &str) -> bool {
 
 /// A document that was registered.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct RegisteredDocument {
     /// `sha256:` and the SHA-256 of its text in hex: what clients send as `documentId`.
     document_id: String,
@@ -71,6 +73,7 @@ pub struct Allowed {
 
 /// An endpoint that is told when customers change.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Webhook {
     name: String,
     /// The host of its address; the rest may hold a secret.
@@ -132,7 +135,7 @@ async fn tellable(ctx: &Context<'_>, query: &str) -> std::result::Result<(), Str
 }
 
 /// What administrators let in.
-#[Object]
+#[Object(serial)]
 impl Access {
     /// Issues a token for a machine, in place of an older one of the same name. Its text is in the answer and nowhere else.
     async fn issue_token(

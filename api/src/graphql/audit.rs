@@ -83,7 +83,7 @@ fn place(after: Option<ID>) -> Result<Option<u64>, entity::Error> {
     after.map(|id| id::place(&id).ok_or_else(|| entity::Error::Invalid("after: not a cursor of the log".to_owned()))).transpose()
 }
 
-#[Object]
+#[Object(serial)]
 impl Audit {
     /// Events, newest first. For those who may read the log, as everything here. Where no index leads to what is asked for, a page
     /// can be short although there are more.
@@ -156,6 +156,7 @@ impl Audit {
 
 /// A page of events.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct AuditEventConnection {
     nodes: Vec<AuditEvent>,
     page_info: AuditPageInfo,
@@ -163,6 +164,7 @@ pub struct AuditEventConnection {
 
 /// Whether there are older events, and from where.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct AuditPageInfo {
     has_next_page: bool,
     end_cursor: Option<ID>,
@@ -176,6 +178,7 @@ impl AuditPageInfo {
 
 /// A page of looks at a customer.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct SubjectAccessConnection {
     nodes: Vec<SubjectAccess>,
     page_info: AuditPageInfo,
@@ -183,6 +186,7 @@ pub struct SubjectAccessConnection {
 
 /// One look at a customer.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct SubjectAccess {
     event: AuditEvent,
     /// The most that was seen of this customer: clear, masked, withheld; open when nothing personal was asked for.
@@ -201,6 +205,7 @@ impl SubjectAccess {
 
 /// What was seen of a field.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct SeenField {
     field: String,
     /// clear, masked or withheld.
@@ -209,6 +214,7 @@ pub struct SeenField {
 
 /// One event.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct AuditEvent {
     id: ID,
     /// Its place in the log, counted from 0.
@@ -237,6 +243,7 @@ pub struct AuditEvent {
 
 /// How many values of a field were clear, masked and withheld.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct FieldSeen {
     field: String,
     clear: i64,
@@ -268,6 +275,7 @@ impl AuditEvent {
 
 /// That an event is under a checkpoint. Hashes are in hex.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct InclusionProof {
     /// The event's place, counted from 0.
     index: u64,
@@ -283,6 +291,7 @@ pub struct InclusionProof {
 
 /// That one checkpoint continues another. Hashes are in hex.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct ConsistencyProof {
     /// The older checkpoint.
     from: String,
@@ -294,6 +303,7 @@ pub struct ConsistencyProof {
 
 /// How the log stands.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct AuditCheckpoint {
     /// How many events there are, signed or not.
     events: u64,
@@ -309,6 +319,7 @@ pub struct AuditCheckpoint {
 
 /// That the installation's log holds a checkpoint. Hashes are in hex.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct InstallationProof {
     /// The place of the checkpoint in the installation's log, counted from 0.
     index: u64,
@@ -320,6 +331,7 @@ pub struct InstallationProof {
 
 /// Something to look at.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Anomaly {
     /// volume, new_address, sequence, off_hours or large_export.
     rule: String,
@@ -332,6 +344,7 @@ pub struct Anomaly {
 
 /// A pruning that was asked for, or done.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct AuditPruning {
     /// Events before this place go, or are gone.
     below: u64,

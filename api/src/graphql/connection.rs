@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{Context, Object, OutputType, Result, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entity::{Error, Place};
+use entity::{Error, Open, Place, Wanted};
 
 use super::hanging::{Contact, Order, Ticket, TimelineEntry};
-use super::page::{After, Hanging, Page};
+use super::page::{Counted, Page};
+use super::rows::Rows;
 use super::session;
+use entity::Hanging;
+use uuid::Uuid;
 
 /// Which part of what hangs on a customer is asked for.
 pub struct Part {
@@ -31,23 +35,24 @@ impl Part {
         Ok(Self { page: Arc::clone(page), at, name, most, after: after.transpose()? })
     }
 
-    /// How many rows to fetch: one more tells that there are more.
-    pub const fn limit(&self) -> u64 {
-        self.most as u64 + 1
+    /// Fetches what is wanted, given how many rows to fetch: one more than asked for tells that there are more.
+    pub async fn fetch(&self, ctx: &Context<'_>, wanted: impl FnOnce(Option<u64>) -> Wanted) -> Result<Arc<Hanging>, Error> {
+        let after = self.after.map(|place| (self.at, place));
+        self.page.hanging(session(ctx), wanted(Some(self.most as u64 + 1)), after).await
     }
 
-    /// Behind which.
-    pub fn after(&self) -> After {
-        self.after.map(|place| (self.at, place))
+    /// The key of the customer.
+    pub fn customer(&self) -> Uuid {
+        self.page.customers[self.at].id()
     }
 
-    /// The connection of these rows.
-    pub fn connection<T>(self, rows: impl IntoIterator<Item = (Place, T)>, counted: &'static [Hanging]) -> Connection<T> {
+    /// The connection of these rows, of which there are so many in all, if that is known.
+    pub fn connection<T>(self, rows: impl IntoIterator<Item = (Place, T)>, total: Option<Open<i64>>, counted: &'static [Counted]) -> Connection<T> {
         let mut rows: Vec<_> = rows.into_iter().collect();
         let more = rows.len() > self.most;
         rows.truncate(self.most);
         let (places, nodes) = rows.into_iter().unzip();
-        Connection { part: self, nodes, places, more, counted }
+        Connection { part: self, nodes, places, more, total, counted }
     }
 }
 
@@ -57,7 +62,8 @@ pub struct Connection<T> {
     nodes: Vec<T>,
     places: Vec<Place>,
     more: bool,
-    counted: &'static [Hanging],
+    total: Option<Open<i64>>,
+    counted: &'static [Counted],
 }
 
 impl<T> Connection<T> {
@@ -70,24 +76,25 @@ impl<T> Connection<T> {
 /// Some of something, newest first.
 #[expect(clippy::unused_async, reason = "resolvers are asynchronous, whether they wait or not")]
 #[Object(
+    serial,
     concrete(name = "OrderConnection", params(Order)),
     concrete(name = "ContactConnection", params(Contact)),
     concrete(name = "TicketConnection", params(Ticket)),
     concrete(name = "TimelineConnection", params(TimelineEntry))
 )]
-impl<T: OutputType + Clone> Connection<T>
+impl<T: ContainerType + Clone> Connection<T>
 where
-    Edge<T>: OutputType,
+    Edge<T>: ContainerType,
 {
     /// Each with its cursor, newest first.
-    async fn edges(&self, ctx: &Context<'_>) -> Result<Vec<Edge<T>>> {
+    async fn edges(&self, ctx: &Context<'_>) -> Result<Rows<Edge<T>>> {
         let edge = |(node, place): (&T, &Place)| Ok(Edge { cursor: self.cursor(ctx, *place)?, node: node.clone() });
-        self.nodes.iter().zip(&self.places).map(edge).collect()
+        Ok(Rows(self.nodes.iter().zip(&self.places).map(edge).collect::<Result<_>>()?))
     }
 
     /// Newest first.
-    async fn nodes(&self) -> &[T] {
-        &self.nodes
+    async fn nodes(&self) -> Rows<&T> {
+        Rows(self.nodes.iter().collect())
     }
 
     /// Whether there is more, and from where.
@@ -103,9 +110,12 @@ where
 
     /// How many there are in all; null where that may not be told.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<Option<i64>> {
+        if let Some(total) = &self.total {
+            return Ok(session(ctx).tell(total.clone()));
+        }
         let mut total = None;
         for what in self.counted {
-            if let Some(count) = self.part.page.count(session(ctx), *what, self.part.page.customers[self.part.at].id()).await? {
+            if let Some(count) = self.part.page.count(session(ctx), *what, self.part.customer()).await? {
                 total = Some(total.unwrap_or(0) + count);
             }
         }
@@ -115,6 +125,7 @@ where
 
 /// One of a connection.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 #[graphql(concrete(name = "OrderEdge", params(Order)))]
 #[graphql(concrete(name = "ContactEdge", params(Contact)))]
 #[graphql(concrete(name = "TicketEdge", params(Ticket)))]
@@ -127,6 +138,7 @@ pub struct Edge<T: OutputType> {
 
 /// Whether there is more, and from where.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct PageInfo {
     pub has_next_page: bool,
     pub has_previous_page: bool,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, NaiveDate, Utc};
-use entity::{Place, audit};
+use entity::{Place, Wanted, audit, record};
 use policy::clean::industry;
 use policy::field::kinds;
 
 use super::connection::{Connection, Part, at_most, cost};
 use super::hanging::{Contact, Order, Ticket, TimelineEntry, TimelineKind};
-use super::page::{Hanging, Page};
+use super::page::{Counted, Page, SOURCES};
+use super::rows::Rows;
 use super::values::{Channel, CustomerType, Personal, Status, ValueTier, View};
 use super::{id, session};
 
@@ -42,7 +43,7 @@ impl Customer {
 
 /// 客户: one golden record, made of source records. Every field is decided by policy for this caller, row and purpose; what
 /// may not be seen is null.
-#[Object]
+#[Object(serial)]
 impl Customer {
     /// Opaque; stays the same when customers are merged.
     pub async fn id(&self) -> ID {
@@ -116,9 +117,10 @@ impl Customer {
     }
     /// 标签.
     #[graphql(complexity = "3 * child_complexity")]
-    async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
-        let tags = self.page.tags(session(ctx)).await?;
-        Ok(self.mine(&tags).iter().filter_map(|tag| session(ctx).tell(tag.label())).map(|(name, category)| Tag { name, category }).collect())
+    async fn tags(&self, ctx: &Context<'_>) -> Result<Rows<Tag>> {
+        let hanging = self.page.hanging(session(ctx), Wanted { tags: true, ..Wanted::default() }, None).await?;
+        let told = hanging.tags.mine(self.row().id()).iter().filter_map(|tag| session(ctx).tell(tag.label()));
+        Ok(Rows(told.map(|(name, category)| Tag { name, category }).collect()))
     }
     /// 最后更新时间.
     async fn updated_at(&self, ctx: &Context<'_>) -> Option<DateTime<Utc>> {
@@ -128,57 +130,54 @@ impl Customer {
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn orders(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Order>> {
         let part = self.part(ctx, "orders", first, after)?;
-        let rows = self.page.orders(session(ctx), part.limit(), part.after()).await?;
-        Ok(part.connection(self.mine(&rows).iter().map(|row| (row.place(), Order(row.clone()))), &[Hanging::Orders]))
+        let orders = &part.fetch(ctx, |limit| Wanted { orders: limit, ..Wanted::default() }).await?.orders;
+        let rows = orders.mine(part.customer()).iter().map(|row| (row.place(), Order(row.clone())));
+        let total = orders.total(part.customer());
+        Ok(part.connection(rows, total, &[Counted::Orders]))
     }
     /// Contact records, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn contacts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Contact>> {
         let part = self.part(ctx, "contacts", first, after)?;
-        let rows = self.page.contacts(session(ctx), part.limit(), part.after()).await?;
-        Ok(part.connection(self.mine(&rows).iter().map(|row| (row.place(), Contact { row: row.clone(), page: Arc::clone(&self.page) })), &[Hanging::Contacts]))
+        let contacts = &part.fetch(ctx, |limit| Wanted { contacts: limit, ..Wanted::default() }).await?.contacts;
+        let rows = contacts.mine(part.customer()).iter().map(|row| (row.place(), Contact { row: row.clone(), page: Arc::clone(&self.page) }));
+        let total = contacts.total(part.customer());
+        Ok(part.connection(rows, total, &[Counted::Contacts]))
     }
     /// Tickets, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn tickets(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Ticket>> {
         let part = self.part(ctx, "tickets", first, after)?;
-        let rows = self.page.tickets(session(ctx), part.limit(), part.after()).await?;
-        Ok(part.connection(self.mine(&rows).iter().map(|row| (row.place(), Ticket(row.clone()))), &[Hanging::Tickets]))
+        let tickets = &part.fetch(ctx, |limit| Wanted { tickets: limit, ..Wanted::default() }).await?.tickets;
+        let rows = tickets.mine(part.customer()).iter().map(|row| (row.place(), Ticket(row.clone())));
+        let total = tickets.total(part.customer());
+        Ok(part.connection(rows, total, &[Counted::Tickets]))
     }
     /// Orders, contacts, tickets and imports in one order, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn timeline(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<TimelineEntry>> {
         let part = self.part(ctx, "timeline", first, after)?;
         let entries = self.entries(ctx, &part).await?;
-        Ok(part.connection(entries, &[Hanging::Orders, Hanging::Contacts, Hanging::Tickets, Hanging::Records]))
+        Ok(part.connection(entries, None, &[Counted::Orders, Counted::Contacts, Counted::Tickets, Counted::Records]))
     }
     /// The source records that this customer is made of, the newest hundred.
     #[graphql(complexity = "10 * child_complexity")]
-    async fn sources(&self, ctx: &Context<'_>) -> Result<Vec<Lineage>> {
+    async fn sources(&self, ctx: &Context<'_>) -> Result<Rows<Lineage>> {
         let session = session(ctx);
-        let (records, sources) = (self.page.records(session, 100, None).await?, self.page.sources(session).await?);
-        let lineages = self.mine(&records).iter().filter_map(|record| session.tell(record.lineage()));
-        Ok(lineages
-            .map(|lineage| Lineage {
-                system: sources.get(&lineage.source).map(|source| source.name.clone()).unwrap_or_default(),
-                external_id: lineage.external_id,
-                imported_at: lineage.imported_at,
-                line: lineage.line,
-                id: id::of(id::Kind::Record, lineage.record),
-                import: id::of(id::Kind::Import, lineage.import),
-                mapping_version: lineage.mapping_version,
-                rules: lineage.rules.into_iter().map(|(field, rules)| Applied { field, rules }).collect(),
-            })
-            .collect())
+        let hanging = self.page.hanging(session, Wanted { lineages: Some(SOURCES), ..Wanted::default() }, None).await?;
+        Ok(Rows(hanging.lineages.mine(self.row().id()).iter().filter_map(|record| session.tell(record.told())).map(Lineage).collect()))
     }
     /// Why each golden value won.
-    async fn provenance(&self, ctx: &Context<'_>) -> Option<Vec<Provenance>> {
-        let told = session(ctx).tell(self.row().provenance(session(ctx)))?;
-        Some(told.into_iter().map(|why| Provenance { field: why.field, source: why.source, rule: why.rule }).collect())
+    async fn provenance(&self, ctx: &Context<'_>) -> Result<Option<Vec<Provenance>>> {
+        let background = self.page.background(session(ctx)).await?;
+        let told = background.get(&self.row().id()).and_then(|behind| session(ctx).tell(behind.provenance.clone()));
+        Ok(told.map(|why| why.into_iter().map(|why| Provenance { field: why.field, source: why.source, rule: why.rule }).collect()))
     }
     /// 数据质量.
-    async fn quality(&self, ctx: &Context<'_>) -> Option<Quality> {
-        session(ctx).tell(self.row().quality()).map(|quality| Quality { score: quality.score, completeness: quality.completeness, issues: quality.issues })
+    async fn quality(&self, ctx: &Context<'_>) -> Result<Option<Quality>> {
+        let background = self.page.background(session(ctx)).await?;
+        let told = background.get(&self.row().id()).and_then(|behind| session(ctx).tell(behind.quality.clone()));
+        Ok(told.map(|quality| Quality { score: quality.score, completeness: quality.completeness, issues: quality.issues }))
     }
     /// Household, colleagues, referrer.
     #[graphql(complexity = "5 * child_complexity")]
@@ -217,33 +216,33 @@ impl Customer {
     /// What happened, newest first.
     async fn entries(&self, ctx: &Context<'_>, part: &Part) -> Result<Vec<(Place, TimelineEntry)>> {
         let session = session(ctx);
-        let (page, limit, after) = (&self.page, part.limit(), part.after());
+        let all = |limit| Wanted { orders: limit, contacts: limit, tickets: limit, lineages: limit, tags: false };
+        let hanging = part.fetch(ctx, all).await?;
+        let customer = part.customer();
         let words = |parts: [Option<String>; 3]| parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let mut entries = Vec::new();
         let mut add = |place, at: Option<DateTime<Utc>>, kind, title: [Option<String>; 3]| {
             entries.extend(at.map(|at| (place, TimelineEntry { at, kind, title: words(title) })));
         };
-        for order in self.mine(&*page.orders(session, limit, after).await?) {
+        for order in hanging.orders.mine(customer) {
             if let Some(at) = session.tell(order.ordered_at()) {
                 add(order.place(), at, TimelineKind::Order, [session.tell(order.number()), session.tell(order.status()).flatten(), None]);
             }
         }
-        for contact in self.mine(&*page.contacts(session, limit, after).await?) {
+        for contact in hanging.contacts.mine(customer) {
             if let Some(at) = session.tell(contact.at()) {
                 add(contact.place(), Some(at), TimelineKind::Contact, [session.tell(contact.channel()), None, None]);
             }
         }
-        for ticket in self.mine(&*page.tickets(session, limit, after).await?) {
+        for ticket in hanging.tickets.mine(customer) {
             if let Some(at) = session.tell(ticket.opened_at()) {
                 let title = [session.tell(ticket.number()), session.tell(ticket.kind()).flatten(), session.tell(ticket.status()).flatten()];
                 add(ticket.place(), at, TimelineKind::Ticket, title);
             }
         }
-        let sources = page.sources(session).await?;
-        for record in self.mine(&*page.records(session, limit, after).await?) {
-            if let Some(lineage) = session.tell(record.lineage()) {
-                let system = sources.get(&lineage.source).map(|source| source.name.clone());
-                add(record.place(), Some(lineage.imported_at), TimelineKind::Import, [system, Some(lineage.external_id), None]);
+        for record in hanging.lineages.mine(customer) {
+            if let Some(lineage) = session.tell(record.told()) {
+                add(record.place(), Some(lineage.imported_at), TimelineKind::Import, [Some(lineage.system), Some(lineage.external_id), None]);
             }
         }
         entries.sort_by_key(|(place, _)| *place);
@@ -253,6 +252,7 @@ impl Customer {
 
 /// An industry of GB/T 4754-2017.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Industry {
     /// Section and division: I65; null when not known yet.
     code: Option<String>,
@@ -269,6 +269,7 @@ impl Industry {
 
 /// A user of the tenant.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct User {
     /// What they are called.
     name: String,
@@ -284,34 +285,55 @@ impl User {
 
 /// 标签.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Tag {
     name: String,
     category: String,
 }
 
 /// Where a source record came from.
-#[derive(SimpleObject)]
-pub struct Lineage {
+pub struct Lineage(record::Lineage);
+
+/// Where a source record came from.
+#[Object(serial)]
+impl Lineage {
     /// The source system.
-    system: String,
+    async fn system(&self) -> &str {
+        &self.0.system
+    }
     /// What the source calls the row.
-    external_id: String,
+    async fn external_id(&self) -> &str {
+        &self.0.external_id
+    }
     /// When it was imported last.
-    imported_at: DateTime<Utc>,
+    async fn imported_at(&self) -> DateTime<Utc> {
+        self.0.imported_at
+    }
     /// The line of the file.
-    line: i32,
+    async fn line(&self) -> i32 {
+        self.0.line
+    }
     /// The record itself, for splitting.
-    id: ID,
+    async fn id(&self) -> ID {
+        id::of(id::Kind::Record, self.0.record)
+    }
     /// The import that brought it.
-    import: ID,
+    async fn import(&self) -> ID {
+        id::of(id::Kind::Import, self.0.import)
+    }
     /// Which version of the mapping read it.
-    mapping_version: i32,
+    async fn mapping_version(&self) -> i32 {
+        self.0.mapping_version
+    }
     /// The cleaning rules that touched its cells.
-    rules: Vec<Applied>,
+    async fn rules(&self) -> Vec<Applied> {
+        self.0.rules().into_iter().map(|(field, rules)| Applied { field, rules }).collect()
+    }
 }
 
 /// The cleaning rules that touched a cell.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Applied {
     /// The field of the mapping.
     field: String,
@@ -320,6 +342,7 @@ struct Applied {
 
 /// Why a golden value won.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Provenance {
     /// The field, as the dictionary calls it.
     field: String,
@@ -331,6 +354,7 @@ pub struct Provenance {
 
 /// Completeness and quality.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Quality {
     /// 0 to 100: 100 less 25 for a missing name or phone and 5 for a missing e-mail, address, industry or owner.
     score: i16,
@@ -342,6 +366,7 @@ pub struct Quality {
 
 /// A relation to another customer.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Relation {
     kind: String,
     customer: Customer,
@@ -349,6 +374,7 @@ pub struct Relation {
 
 /// A consent given or withdrawn.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Consent {
     purpose: String,
     given: bool,
@@ -357,12 +383,14 @@ pub struct Consent {
 
 /// The newest looks.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct SeenByConnection {
     nodes: Vec<Seen>,
 }
 
 /// One look at a customer, from the audit log.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Seen {
     at: DateTime<Utc>,
     actor: String,

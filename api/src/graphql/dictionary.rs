@@ -5,6 +5,7 @@ use policy::Field;
 
 /// One field of the data dictionary.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct DictionaryEntry {
     /// What rules, events and mappings call it: Customer.phone.
     key: String,

@@ -18,7 +18,7 @@ use super::values::{Personal, View};
 pub struct Order(pub order::Order);
 
 /// 订单.
-#[Object]
+#[Object(serial)]
 impl Order {
     /// Opaque.
     pub async fn id(&self) -> ID {
@@ -56,7 +56,7 @@ pub struct Contact {
 }
 
 /// 沟通记录.
-#[Object]
+#[Object(serial)]
 impl Contact {
     /// Opaque.
     pub async fn id(&self) -> ID {
@@ -90,7 +90,7 @@ impl Contact {
 pub struct Ticket(pub ticket::Ticket);
 
 /// 工单.
-#[Object]
+#[Object(serial)]
 impl Ticket {
     /// Opaque.
     pub async fn id(&self) -> ID {
@@ -138,6 +138,7 @@ pub enum TimelineKind {
 
 /// One thing that happened.
 #[derive(SimpleObject, Clone)]
+#[graphql(serial)]
 pub struct TimelineEntry {
     /// When.
     pub at: DateTime<Utc>,

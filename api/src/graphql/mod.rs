@@ -14,6 +14,7 @@ mod page;
 mod policy;
 mod query;
 mod rights;
+mod rows;
 mod steward;
 pub mod subscription;
 mod values;

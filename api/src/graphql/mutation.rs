@@ -43,6 +43,7 @@ impl Refused {
 
 /// What came of a mutation.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 #[graphql(concrete(name = "CustomerPayload", params(Customer)))]
 #[graphql(concrete(name = "CustomersPayload", params("Vec<Customer>")))]
 #[graphql(concrete(name = "ImportPayload", params(ImportReport)))]
@@ -66,6 +67,7 @@ pub struct Payload<T: OutputType> {
 
 /// What was wrong with an input. Never quotes a value.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct UserError {
     /// The input field.
     field: Option<String>,
@@ -75,6 +77,7 @@ pub struct UserError {
 
 /// What came of an assignment of roles.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct RolesPayload {
     /// Whether the roles are held now; null when something was wrong.
     result: Option<bool>,
@@ -225,7 +228,7 @@ enum PairDecision {
 }
 
 /// What can be done.
-#[Object]
+#[Object(serial)]
 impl Governing {
     /// Gives a source system a new version of its mapping; a new name makes a new source.
     async fn set_mapping(&self, ctx: &Context<'_>, input: MappingInput) -> Result<Payload<Source>> {

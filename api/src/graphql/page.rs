@@ -1,35 +1,33 @@
-//! The customers of one page, and what hangs on them: whatever one of them is asked for is fetched for all of them in
-//! one statement, so a page costs as many statements as it has levels.
+//! The customers of one page, and what hangs on them: the orders, contacts, tickets, sources and tags that the selection asks for are
+//! fetched for all of them in one statement, everything else, and what is asked for twice in different measure, in one more each.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use async_graphql::{Context, SelectionField, Value};
+use entity::child::{counts, hanging};
 use entity::consent::Consent;
-use entity::customer::Customer;
+use entity::customer::{Background, Customer, background};
 use entity::people::Person;
 use entity::relation::Relation;
-use entity::source::Source;
-use entity::tag::Tag;
-use entity::{Error, Place, Session, consent, contact, order, people, record, relation, source, tag, ticket};
+use entity::{Error, Hanging, Open, Place, Session, Wanted, consent, contact, order, people, record, relation, ticket};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-/// Values that were fetched, by how much was asked for. Whoever comes second waits for the first.
-pub struct Memo<V>(Mutex<HashMap<u64, Arc<V>>>);
+use super::connection::at_most;
 
-impl<V> Default for Memo<V> {
+/// Values that were fetched, by what was asked for. Whoever comes second waits for the first.
+pub struct Memo<K, V>(Mutex<HashMap<K, Arc<V>>>);
+
+impl<K, V> Default for Memo<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<V> Memo<V> {
-    /// As [`Memo::get`], unless it is for one only.
-    async fn unless(&self, one: bool, key: u64, fetch: impl Future<Output = Result<V, Error>>) -> Result<Arc<V>, Error> {
-        if one { Ok(Arc::new(fetch.await?)) } else { self.get(key, fetch).await }
-    }
-
-    async fn get(&self, key: u64, fetch: impl Future<Output = Result<V, Error>>) -> Result<Arc<V>, Error> {
+impl<K: Eq + Hash, V> Memo<K, V> {
+    async fn get(&self, key: K, fetch: impl Future<Output = Result<V, Error>>) -> Result<Arc<V>, Error> {
         let mut fetched = self.0.lock().await;
         if let Some(value) = fetched.get(&key) {
             return Ok(Arc::clone(value));
@@ -41,31 +39,26 @@ impl<V> Memo<V> {
 }
 
 type Of<T> = HashMap<Uuid, Vec<T>>;
-/// The customer at a place of the page, and behind which of its rows.
-pub type After = Option<(usize, Place)>;
-type Counts = HashMap<Uuid, entity::Open<i64>>;
 
 /// A page of customers.
 #[derive(Default)]
 pub struct Page {
     /// The customers, in order.
     pub customers: Vec<Customer>,
-    orders: Memo<Of<order::Order>>,
-    contacts: Memo<Of<contact::Contact>>,
-    tickets: Memo<Of<ticket::Ticket>>,
-    records: Memo<Of<record::Record>>,
-    counts: Memo<Counts>,
-    tags: Memo<Of<Tag>>,
-    relations: Memo<Of<Relation>>,
-    related: Memo<HashMap<Uuid, (Arc<Page>, usize)>>,
-    consents: Memo<Of<Consent>>,
-    people: Memo<HashMap<Uuid, Person>>,
-    sources: Memo<HashMap<Uuid, Source>>,
+    /// What the selection asks of each.
+    wanted: Wanted,
+    hanging: Memo<Wanted, Hanging>,
+    counts: Memo<Counted, HashMap<Uuid, Open<i64>>>,
+    relations: Memo<(), Of<Relation>>,
+    related: Memo<usize, HashMap<Uuid, (Arc<Page>, usize)>>,
+    consents: Memo<(), Of<Consent>>,
+    people: Memo<(), HashMap<Uuid, Person>>,
+    background: Memo<(), HashMap<Uuid, Background>>,
 }
 
 /// What hangs on a customer and is counted.
-#[derive(Clone, Copy)]
-pub enum Hanging {
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counted {
     /// Orders.
     Orders,
     /// Contact records.
@@ -77,86 +70,98 @@ pub enum Hanging {
 }
 
 impl Page {
-    /// A page of these customers.
-    pub fn of(customers: Vec<Customer>) -> Arc<Self> {
-        Arc::new(Self { customers, ..Self::default() })
-    }
-
-    /// Whose rows are asked for, and behind which.
-    fn part(&self, after: After) -> (&[Customer], Option<Place>) {
-        match after {
-            None => (&self.customers, None),
-            Some((at, place)) => (std::slice::from_ref(&self.customers[at]), Some(place)),
+    /// A page of these customers, of whom the selection asks what it asks along these paths below the field that is resolved.
+    pub fn of(ctx: &Context<'_>, paths: &[&[&str]], customers: Vec<Customer>) -> Arc<Self> {
+        let mut wanted = Wanted::default();
+        for path in paths {
+            let below = path
+                .iter()
+                .fold(vec![ctx.field()], |fields, name| fields.iter().flat_map(SelectionField::selection_set).filter(|field| field.name() == *name).collect());
+            below.iter().flat_map(SelectionField::selection_set).for_each(|field| add(&mut wanted, &field));
         }
+        Arc::new(Self { customers, wanted, ..Self::default() })
     }
 
-    /// The newest `limit` orders of each, or of one behind a place.
-    pub async fn orders(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<order::Order>>, Error> {
-        let (customers, place) = self.part(after);
-        self.orders.unless(place.is_some(), limit, order::newest(session, customers, limit, place)).await
+    /// A customer alone, of whom each thing is asked by itself.
+    pub fn alone(customer: Customer) -> Arc<Self> {
+        Arc::new(Self { customers: vec![customer], ..Self::default() })
     }
 
-    /// The newest `limit` contact records of each, or of one behind a place.
-    pub async fn contacts(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<contact::Contact>>, Error> {
-        let (customers, place) = self.part(after);
-        self.contacts.unless(place.is_some(), limit, contact::newest(session, customers, limit, place)).await
-    }
-
-    /// The newest `limit` tickets of each, or of one behind a place.
-    pub async fn tickets(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<ticket::Ticket>>, Error> {
-        let (customers, place) = self.part(after);
-        self.tickets.unless(place.is_some(), limit, ticket::newest(session, customers, limit, place)).await
-    }
-
-    /// The newest `limit` source records of each, or of one behind a place.
-    pub async fn records(&self, session: &Session, limit: u64, after: After) -> Result<Arc<Of<record::Record>>, Error> {
-        let (customers, place) = self.part(after);
-        self.records.unless(place.is_some(), limit, record::newest(session, customers, limit, place)).await
+    /// What hangs on each, together with whatever else the selection asks for; or on one, behind a place.
+    pub async fn hanging(&self, session: &Session, wanted: Wanted, after: Option<(usize, Place)>) -> Result<Arc<Hanging>, Error> {
+        if let Some((at, place)) = after {
+            return Ok(Arc::new(hanging(session, std::slice::from_ref(&self.customers[at]), &wanted, Some(place)).await?));
+        }
+        let wanted = if self.wanted.covers(&wanted) { self.wanted } else { wanted };
+        self.hanging.get(wanted, hanging(session, &self.customers, &wanted, None)).await
     }
 
     /// How many of something one customer has, if that may be told.
-    pub async fn count(&self, session: &Session, what: Hanging, customer: Uuid) -> Result<Option<i64>, Error> {
-        let counts = match what {
-            Hanging::Orders => self.counts.get(0, order::counts(session, &self.customers)).await?,
-            Hanging::Contacts => self.counts.get(1, contact::counts(session, &self.customers)).await?,
-            Hanging::Tickets => self.counts.get(2, ticket::counts(session, &self.customers)).await?,
-            Hanging::Records => self.counts.get(3, record::counts(session, &self.customers)).await?,
+    pub async fn count(&self, session: &Session, what: Counted, customer: Uuid) -> Result<Option<i64>, Error> {
+        let counts = async {
+            match what {
+                Counted::Orders => counts::<order::Row>(session, &self.customers).await,
+                Counted::Contacts => counts::<contact::Row>(session, &self.customers).await,
+                Counted::Tickets => counts::<ticket::Row>(session, &self.customers).await,
+                Counted::Records => counts::<record::Lineage>(session, &self.customers).await,
+            }
         };
+        let counts = self.counts.get(what, counts).await?;
         Ok(counts.get(&customer).cloned().and_then(|count| session.tell(count)))
-    }
-
-    /// The tags of each.
-    pub async fn tags(&self, session: &Session) -> Result<Arc<Of<Tag>>, Error> {
-        self.tags.get(0, tag::of(session, &self.customers)).await
     }
 
     /// The relations of each.
     pub async fn relations(&self, session: &Session) -> Result<Arc<Of<Relation>>, Error> {
-        self.relations.get(0, relation::of(session, &self.customers)).await
+        self.relations.get((), relation::of(session, &self.customers)).await
     }
 
     /// The customers that the relations of the customer at a place lead to, as a page of their own, by key.
     pub async fn related(&self, session: &Session, at: usize, keys: &[Uuid]) -> Result<Arc<HashMap<Uuid, (Arc<Self>, usize)>>, Error> {
         let fetch = async {
-            let page = Self::of(entity::customer::of_keys(session, keys).await?);
+            let page = Arc::new(Self { customers: entity::customer::of_keys(session, keys).await?, ..Self::default() });
             Ok(page.customers.iter().enumerate().map(|(at, customer)| (customer.id(), (Arc::clone(&page), at))).collect())
         };
-        self.related.get(at as u64, fetch).await
+        self.related.get(at, fetch).await
     }
 
     /// The consents of each.
     pub async fn consents(&self, session: &Session) -> Result<Arc<Of<Consent>>, Error> {
-        self.consents.get(0, consent::of(session, &self.customers)).await
+        self.consents.get((), consent::of(session, &self.customers)).await
+    }
+
+    /// What stands behind the values of each.
+    pub async fn background(&self, session: &Session) -> Result<Arc<HashMap<Uuid, Background>>, Error> {
+        self.background.get((), background(session, &self.customers)).await
     }
 
     /// Everybody of the tenant.
     pub async fn people(&self, session: &Session) -> Result<Arc<HashMap<Uuid, Person>>, Error> {
-        self.people.get(0, people::all(session)).await
-    }
-
-    /// The source systems by key.
-    pub async fn sources(&self, session: &Session) -> Result<Arc<HashMap<Uuid, Source>>, Error> {
-        let fetch = async { Ok(source::all(session).await?.into_iter().map(|source| (source.id, source)).collect()) };
-        self.sources.get(0, fetch).await
+        self.people.get((), people::all(session)).await
     }
 }
+
+/// What a field asks of customers. What is asked for twice in different ways is fetched once more by itself.
+fn add(wanted: &mut Wanted, field: &SelectionField<'_>) {
+    let arguments = || field.arguments().unwrap_or_default();
+    // As many as its connection will ask for: one more tells that there are more.
+    let first = || {
+        let arguments = arguments();
+        let of = |name: &str| arguments.iter().find(|(argument, _)| argument == name).map(|(_, value)| value).filter(|value| **value != Value::Null);
+        let first = of("first").map(|first| if let Value::Number(first) = first { first.as_i64() } else { None }.and_then(|first| i32::try_from(first).ok()));
+        match (first, of("after")) {
+            (Some(None), _) | (_, Some(_)) => None,
+            (first, None) => at_most(first.flatten(), 20).ok().map(|most| most + 1),
+        }
+    };
+    match field.name() {
+        "orders" => wanted.orders = wanted.orders.or_else(first),
+        "contacts" => wanted.contacts = wanted.contacts.or_else(first),
+        "tickets" => wanted.tickets = wanted.tickets.or_else(first),
+        "sources" => wanted.lineages = wanted.lineages.or(Some(SOURCES)),
+        "tags" => wanted.tags = true,
+        _ => {}
+    }
+}
+
+/// Of how many source records it is told where they came from.
+pub const SOURCES: u64 = 100;

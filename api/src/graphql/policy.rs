@@ -15,6 +15,7 @@ pub struct Policy;
 
 /// A version of the policy. Versions never change; which one is in force does.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct PolicyVersion {
     version: i32,
     /// SHA-256 over its sorted rules, in hex.
@@ -37,6 +38,7 @@ impl PolicyVersion {
 
 /// What stands between a version and its activation.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct PolicyReview {
     version: i32,
     /// The version in force, with which it is compared.
@@ -53,6 +55,7 @@ pub struct PolicyReview {
 
 /// One permission of one role that a change grants or takes away.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct PolicyCell {
     role: String,
     /// A field such as Customer.phone, or a thing such as Import.
@@ -92,6 +95,7 @@ impl PolicyReview {
 
 /// A purpose that callers may declare.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Purpose {
     code: String,
     label: String,
@@ -136,6 +140,7 @@ impl From<HolderInput> for Holder {
 
 /// Somebody with roles.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct RoleHolder {
     /// user, department or token.
     kind: String,
@@ -145,6 +150,7 @@ struct RoleHolder {
 
 /// An assignment of roles that waits for a second person.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct RoleProposal {
     /// user, department or token.
     kind: String,
@@ -157,6 +163,7 @@ struct RoleProposal {
 
 /// Somebody who could see a field in the clear.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct ClearSight {
     /// user or token.
     kind: String,
@@ -177,6 +184,7 @@ impl ClearSight {
 
 /// Who could see a field in the clear at a moment.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Who {
     /// The version in force then.
     version: i32,
@@ -185,6 +193,7 @@ struct Who {
 
 /// Why a field is seen as it is.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Why {
     /// The version that decides.
     version: i32,
@@ -203,6 +212,7 @@ struct Why {
 
 /// What is seen in rows of one scope, and by which rules.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct WhyInScope {
     scope: String,
     /// What comes when the clear value is asked for: withheld, masked or clear.
@@ -214,6 +224,7 @@ struct WhyInScope {
 
 /// A rule that counts.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct WhyRule {
     /// As a line of the policy.
     rule: String,
@@ -225,6 +236,7 @@ struct WhyRule {
 
 /// A purpose or a role that would give clear sight.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct WayToClear {
     name: String,
     scopes: Vec<String>,
@@ -265,7 +277,7 @@ pub fn field(key: &str) -> std::result::Result<Field, Error> {
 }
 
 /// The policy of the tenant. For those who may read it; to oneself everything is explained.
-#[Object]
+#[Object(serial)]
 impl Policy {
     /// The versions, newest first.
     async fn versions(&self, ctx: &Context<'_>) -> Result<Vec<PolicyVersion>> {

@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result,
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use entity::customer::{By, Cut, Filter, Order};
+use entity::customer::{By, Cursors, Cut, Filter, Order};
 use entity::{Error, document, import, merge, pair, quality, signoff, source, token, webhook};
 
 use super::access::{RegisteredDocument, ServiceToken, Webhook};
@@ -17,6 +17,7 @@ use super::node::{self, Node};
 use super::page::Page;
 use super::policy::Policy;
 use super::rights::ErasureCertificate;
+use super::rows::Rows;
 use super::session;
 use super::steward::{Duplicate, ImportReport, MappingProposal, MappingVersion, Merge, QualityReview, Sample, Source};
 use super::values::{Channel, CustomerType, Status, ValueTier};
@@ -25,7 +26,7 @@ use super::values::{Channel, CustomerType, Status, ValueTier};
 pub struct Query;
 
 /// What can be asked.
-#[Object]
+#[Object(serial)]
 impl Query {
     /// The caller, as the token and the tenant's policy have it.
     async fn me(&self, ctx: &Context<'_>) -> Me {
@@ -44,12 +45,12 @@ impl Query {
     async fn customer(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Customer>> {
         let Some(key) = id::customer(&id) else { return Ok(None) };
         let found = entity::customer::get(session(ctx), key).await?;
-        Ok(found.map(|customer| Customer::at(&Page::of(vec![customer]), 0)))
+        Ok(found.map(|customer| Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0)))
     }
 
     /// Any thing by its id. Null when it is missing, another tenant's or beyond reach: one and the same answer.
     async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
-        node::find(session(ctx), &id).await
+        node::find(ctx, &id).await
     }
 
     /// Things by their ids, at most 100, in that order.
@@ -60,7 +61,7 @@ impl Query {
         }
         let mut nodes = Vec::with_capacity(ids.len());
         for id in &ids {
-            nodes.push(node::find(session(ctx), id).await?);
+            nodes.push(node::find(ctx, id).await?);
         }
         Ok(nodes)
     }
@@ -94,17 +95,10 @@ impl Query {
         let (behind, ahead) = (after.is_some(), before.is_some());
         let cut = Cut { most, after, before, last: backwards, descending: order.direction == Direction::Desc };
         let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut).await?;
-        let (customers, cursors): (Vec<_>, Vec<_>) = page.customers.into_iter().unzip();
-        let page_of = Page::of(customers);
-        let edges: Vec<CustomerEdge> =
-            cursors.iter().enumerate().map(|(at, cursor)| CustomerEdge { cursor: URL_SAFE_NO_PAD.encode(cursor), node: Customer::at(&page_of, at) }).collect();
-        let page_info = PageInfo {
-            has_next_page: if backwards { ahead } else { page.more },
-            has_previous_page: if backwards { page.more } else { behind },
-            start_cursor: edges.first().map(|edge| edge.cursor.clone()),
-            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
-        };
-        Ok(CustomerConnection { edges, page_info, page: page_of, filter })
+        let has_next_page = if backwards { ahead } else { page.more };
+        let has_previous_page = if backwards { page.more } else { behind };
+        let customers = Page::of(ctx, &[&["nodes"], &["edges", "node"]], page.customers);
+        Ok(CustomerConnection { page: customers, cursors: page.cursors, has_next_page, has_previous_page, filter })
     }
 
     /// How many customers there are in each group. Groups of fewer than five are not told, nor what would let them be computed.
@@ -124,7 +118,7 @@ impl Query {
             FindBy::OrderNumber(number) => By::OrderNumber(number),
         };
         let found = entity::customer::find(session(ctx), by).await?;
-        Ok(found.map(|customer| Customer::at(&Page::of(vec![customer]), 0)))
+        Ok(found.map(|customer| Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0)))
     }
 
     /// Every governed field: what it is, how it is classified and masked.
@@ -246,6 +240,7 @@ enum CustomerGroup {
 
 /// Customers by group.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct CustomerCounts {
     /// Null when there are fewer than five.
     total: Option<i64>,
@@ -255,6 +250,7 @@ struct CustomerCounts {
 
 /// One group.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct GroupCount {
     /// The code, as it is stored; null for those who have none.
     code: Option<String>,
@@ -264,6 +260,7 @@ struct GroupCount {
 
 /// What is held about a person.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct PersonCopy {
     /// As JSON.
     json: String,
@@ -273,6 +270,7 @@ struct PersonCopy {
 
 /// The caller.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Me {
     subject: String,
     name: String,
@@ -377,26 +375,41 @@ enum FindBy {
 
 /// A page of customers.
 struct CustomerConnection {
-    edges: Vec<CustomerEdge>,
-    page_info: PageInfo,
     page: std::sync::Arc<Page>,
+    cursors: Cursors,
+    has_next_page: bool,
+    has_previous_page: bool,
     filter: Filter,
 }
 
+impl CustomerConnection {
+    fn cursor(&self, ctx: &Context<'_>, customer: &entity::customer::Customer) -> Result<String> {
+        Ok(URL_SAFE_NO_PAD.encode(self.cursors.behind(session(ctx), customer)?))
+    }
+}
+
 /// A page of customers.
-#[Object]
+#[expect(clippy::unused_async, reason = "resolvers are asynchronous, whether they wait or not")]
+#[Object(serial)]
 impl CustomerConnection {
     /// The customers with their cursors.
-    async fn edges(&self) -> &[CustomerEdge] {
-        &self.edges
+    async fn edges(&self, ctx: &Context<'_>) -> Result<Rows<CustomerEdge>> {
+        let edge = |(at, customer)| Ok(CustomerEdge { cursor: self.cursor(ctx, customer)?, node: Customer::at(&self.page, at) });
+        Ok(Rows(self.page.customers.iter().enumerate().map(edge).collect::<Result<_>>()?))
     }
     /// The customers.
-    async fn nodes(&self) -> Vec<Customer> {
-        (0..self.page.customers.len()).map(|at| Customer::at(&self.page, at)).collect()
+    async fn nodes(&self) -> Rows<Customer> {
+        Rows((0..self.page.customers.len()).map(|at| Customer::at(&self.page, at)).collect())
     }
     /// Whether there is more, and from where.
-    async fn page_info(&self) -> &PageInfo {
-        &self.page_info
+    async fn page_info(&self, ctx: &Context<'_>) -> Result<PageInfo> {
+        let cursor = |customer: Option<&entity::customer::Customer>| customer.map(|customer| self.cursor(ctx, customer)).transpose();
+        Ok(PageInfo {
+            has_next_page: self.has_next_page,
+            has_previous_page: self.has_previous_page,
+            start_cursor: cursor(self.page.customers.first())?,
+            end_cursor: cursor(self.page.customers.last())?,
+        })
     }
     /// How many meet the filter, of those within the caller's reach; null where so few would tell what the caller does not see.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<Option<u64>> {
@@ -406,6 +419,7 @@ impl CustomerConnection {
 
 /// A customer of a page.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct CustomerEdge {
     /// Sealed; good for this caller and query only.
     cursor: String,

@@ -6,6 +6,7 @@ use entity::erasure::Certificate;
 
 /// What an erasure did, and when the copies in backups are dead too.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct ErasureCertificate {
     id: String,
     /// The customer's number; nothing else of the customer is left.
@@ -24,6 +25,7 @@ pub struct ErasureCertificate {
 
 /// Rows of a table that were shredded or removed.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Shredded {
     table: String,
     rows: i32,

@@ -12,6 +12,7 @@ use super::page::Page;
 
 /// What became of a file.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct ImportReport {
     id: ID,
     source: String,
@@ -47,6 +48,7 @@ pub struct ImportReport {
 
 /// How often something was.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Count {
     what: String,
     times: i32,
@@ -54,6 +56,7 @@ struct Count {
 
 /// What linking did.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct CustomersTouched {
     created: i32,
     updated: i32,
@@ -91,14 +94,14 @@ impl ImportReport {
 
 /// One customer as a page of its own.
 pub fn alone(customer: entity::customer::Customer) -> Customer {
-    Customer::at(&Page::of(vec![customer]), 0)
+    Customer::at(&Page::alone(customer), 0)
 }
 
 /// Two customers that are probably one.
 pub struct Duplicate(pub pair::Duplicate);
 
 /// Two customers that are probably one.
-#[Object]
+#[Object(serial)]
 impl Duplicate {
     async fn id(&self) -> ID {
         id::of(Kind::Pair, self.0.id)
@@ -131,6 +134,7 @@ impl Duplicate {
 
 /// What one attribute says about a pair. Holds no values.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct Evidence {
     attribute: String,
     /// How well it agrees, in words.
@@ -141,6 +145,7 @@ struct Evidence {
 
 /// A merge, by a rule or by hand.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Merge {
     id: ID,
     at: DateTime<Utc>,
@@ -175,6 +180,7 @@ impl Merge {
 
 /// A source system.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Source {
     name: String,
     label: String,
@@ -186,6 +192,7 @@ pub struct Source {
 
 /// What the rows and columns of a source mean.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct Mapping {
     /// follow_up, order, ticket or membership.
     tells: String,
@@ -196,6 +203,7 @@ pub struct Mapping {
 
 /// One column of a mapping.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct MappedColumn {
     header: String,
     /// The field that it goes to.
@@ -232,6 +240,7 @@ impl Source {
 
 /// A version of a mapping.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct MappingVersion {
     version: i32,
     author: String,
@@ -248,6 +257,7 @@ impl MappingVersion {
 
 /// A mapping that was proposed from a header and some rows.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct MappingProposal {
     /// The source whose last file had this header, if there is one: it needs no new mapping.
     source: Option<String>,
@@ -260,6 +270,7 @@ pub struct MappingProposal {
 
 /// What one column probably holds.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 struct ProposedColumn {
     header: String,
     to: Option<String>,
@@ -296,7 +307,7 @@ impl MappingProposal {
 pub struct Sample(pub signoff::Signoff);
 
 /// A sample of an import for sign-off, and what is known from it so far.
-#[Object]
+#[Object(serial)]
 impl Sample {
     async fn id(&self) -> ID {
         id::of(Kind::Sample, self.0.id)
@@ -339,7 +350,7 @@ impl Sample {
 pub struct SampledRow(signoff::Sampled);
 
 /// A row of a sample.
-#[Object]
+#[Object(serial)]
 impl SampledRow {
     /// The record's id.
     async fn id(&self, ctx: &async_graphql::Context<'_>) -> Option<ID> {
@@ -347,7 +358,7 @@ impl SampledRow {
     }
     /// The line of the file.
     async fn line(&self, ctx: &async_graphql::Context<'_>) -> Option<i32> {
-        super::session(ctx).tell(self.0.record.lineage()).map(|lineage| lineage.line)
+        super::session(ctx).tell(self.0.record.origin()).map(|(_, line, _)| line)
     }
     /// What was said of it.
     async fn right(&self) -> Option<bool> {
@@ -373,6 +384,7 @@ impl SampledRow {
 
 /// The quality of a source in a month; measures from 0 to 1.
 #[derive(SimpleObject)]
+#[graphql(serial)]
 pub struct QualityReview {
     /// 2026-11.
     month: String,

@@ -86,7 +86,7 @@ impl Following {
             Some(Occasion::Customer(key)) if wanted.is_none() => entity::customer::get(session(ctx), key).await?.filter(|customer| customer.id() == key),
             _ => None,
         };
-        Ok(stream::iter(changed.map(|customer| Customer::at(&Page::of(vec![customer]), 0))))
+        Ok(stream::iter(changed.map(|customer| Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0))))
     }
 
     /// An import's report, whenever it has gone on.

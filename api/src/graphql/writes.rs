@@ -140,7 +140,7 @@ async fn with(
 }
 
 /// What departments write: each is decided field by field, for this caller and customer.
-#[Object]
+#[Object(serial)]
 impl Writes {
     /// Makes a customer. It is linked as every record is: when a customer whom the caller may write so is known by the same
     /// number or address, it becomes theirs; anybody else who is known makes it an error. Without an owner it is the caller's.

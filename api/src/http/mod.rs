@@ -49,6 +49,10 @@ pub struct Shared {
     running: Places,
     /// How many streams of one caller go on.
     streams: Places,
+    /// How many sockets of one caller are open.
+    sockets: Places,
+    /// How many sockets are open whose clients nobody knows yet.
+    strangers: Arc<Semaphore>,
     hub: Hub,
     /// Whether tenants require registered documents, and since when that is known.
     required: Mutex<HashMap<TenantId, (Instant, bool)>>,
@@ -126,6 +130,16 @@ impl Shared {
         self.streams.take(&called(principal))
     }
 
+    /// A place for one more socket of a caller.
+    fn socket(&self, principal: &Principal) -> Option<OwnedSemaphorePermit> {
+        self.sockets.take(&called(principal))
+    }
+
+    /// A place for somebody who has not been introduced yet.
+    fn stranger(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.strangers).try_acquire_owned().ok()
+    }
+
     /// A place for a request of a caller; without one, how many there may be in a second.
     fn place(&self, principal: &Principal) -> Result<Place, String> {
         let policy = format!("\"default\";q={};w=1", self.limits.rate.max(1));
@@ -167,6 +181,8 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
         hub: Hub::default(),
         required: Mutex::default(),
         streams: Places::new(config.limits.streams),
+        sockets: Places::new(config.limits.streams),
+        strangers: Arc::new(Semaphore::new(config.limits.strangers)),
     });
     webhook::tell(&shared, guarded);
     let body = config.limits.body;

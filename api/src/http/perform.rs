@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet};
 use async_graphql::{Request, Response, Variables};
 use entity::idempotency::{self, Claim};
 use entity::{Change, Operation, Principal, Session, Unaccounted};
@@ -143,6 +143,7 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
         Ok(ready) => ready,
         Err(refusal) => return refusal,
     };
+    let keys = if kind == OperationType::Query { root_keys(asked.operation_name.as_ref(), &document) } else { Vec::new() };
     let request = asked.request(document);
     let done = match kind {
         OperationType::Subscription => {
@@ -172,7 +173,11 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
         }
         OperationType::Query => {
             Session::run(&shared.house, principal, asked.operation(shared, "query", &name), async |session| {
-                let response = shared.schema.execute(request.data(Arc::clone(&session))).await;
+                let mut response = shared.schema.execute(request.data(Arc::clone(&session))).await;
+                // The executor runs the fields of the root side by side and keeps the order in which they were done.
+                if let async_graphql::Value::Object(data) = &mut response.data {
+                    data.sort_by_cached_key(|key, _| keys.iter().position(|one| one == key.as_str()));
+                }
                 if !response.errors.is_empty() {
                     session.fail();
                 }
@@ -215,6 +220,29 @@ async fn keep(change: &Change, id: Uuid, response: &Response, disclosure: &[Valu
 pub fn disclosure(session: &Session) -> Vec<Value> {
     let seen = session.disclosure().into_iter();
     seen.map(|(field, [clear, masked, withheld])| json!({ "field": field, "clear": clear, "masked": masked, "withheld": withheld })).collect()
+}
+
+/// The keys of the root, in the order of the selection.
+fn root_keys(asked: Option<&String>, document: &ExecutableDocument) -> Vec<String> {
+    fn add(set: &SelectionSet, document: &ExecutableDocument, keys: &mut Vec<String>) {
+        for item in &set.items {
+            match &item.node {
+                Selection::Field(field) => keys.push(field.node.response_key().node.to_string()),
+                Selection::InlineFragment(fragment) => add(&fragment.node.selection_set.node, document, keys),
+                Selection::FragmentSpread(spread) => {
+                    if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
+                        add(&fragment.node.selection_set.node, document, keys);
+                    }
+                }
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    let mut named = document.operations.iter().filter(|(name, _)| asked.is_none_or(|asked| name.is_some_and(|name| name.as_str() == asked)));
+    if let Some((_, operation)) = named.next() {
+        add(&operation.node.selection_set.node, document, &mut keys);
+    }
+    keys
 }
 
 /// What kind of operation is asked for.

@@ -11,12 +11,12 @@ use async_graphql::parser::types::OperationType;
 use entity::Principal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::graphql::{Body, too_many};
+use super::graphql::{Body, Exchange, too_many};
 use super::live::{Live, Over};
 use super::perform::{Done, perform};
 use super::{Caller, Shared};
@@ -76,6 +76,7 @@ pub async fn open(http: HttpRequest, shared: web::Data<Shared>, payload: web::Pa
     let offered = http.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let known = offered.split(',').any(|name| name.trim() == PROTOCOL);
     let caller = Caller::of(&http);
+    let Some(stranger) = shared.stranger() else { return Ok(Exchange::of(&http, "application/json").done(&too_many())) };
     let (mut answer, session, messages) = actix_ws::handle(&http, payload)?;
     let most = shared.limits.body;
     if known {
@@ -83,7 +84,9 @@ pub async fn open(http: HttpRequest, shared: web::Data<Shared>, payload: web::Pa
     }
     actix_web::rt::spawn(async move {
         let (code, why) = if known {
-            Socket { shared, caller, session: session.clone(), principal: None, running: HashMap::new() }.serve(messages.max_frame_size(most)).await
+            Socket { shared, caller, session: session.clone(), principal: None, place: stranger, running: HashMap::new() }
+                .serve(messages.max_frame_size(most))
+                .await
         } else {
             (4406, "Subprotocol not acceptable")
         };
@@ -97,6 +100,8 @@ struct Socket {
     caller: Caller,
     session: actix_ws::Session,
     principal: Option<Arc<Principal>>,
+    /// A place among strangers, and then among the caller's sockets, held until it is closed.
+    place: OwnedSemaphorePermit,
     running: HashMap<String, JoinHandle<()>>,
 }
 
@@ -163,6 +168,7 @@ impl Socket {
             Said::ConnectionInit { payload } => {
                 self.caller.introduced(payload.as_ref());
                 let principal = self.caller.admitted(&self.shared).await.map_err(|_| (4403, "Forbidden"))?;
+                self.place = self.shared.socket(&principal).ok_or((4429, "Too many sockets"))?;
                 self.principal = Some(Arc::new(principal));
                 self.tell(word(&Told::ConnectionAck)).await
             }

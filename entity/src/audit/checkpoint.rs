@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, QuerySelect};
+use sea_orm::{Condition, QueryOrder, QuerySelect};
 use zeroize::Zeroizing;
 
 use super::note::{Checkpoint, Signer, Verifier};
@@ -188,7 +188,7 @@ impl House {
 
     /// What came to a tenant's log since its last checkpoint, hashed. `None` when nothing did.
     async fn grown(&self, tenant: TenantId, signer: &Signer) -> Result<Option<Grown>, Refusal> {
-        let scope = self.store().read(tenant).await?;
+        let scope = self.store().read(tenant);
         let head = scope.number("SELECT size AS n FROM audit_head WHERE tenant_id = $1", []).await?.unsigned_abs();
         let origin = origin(signer.verifier(), tenant);
         let (old, mut tiles) = self.standing(&scope, signer, &origin).await?;
@@ -301,7 +301,7 @@ impl House {
     /// Compares the next events with the tree, from the last to the first and round again.
     async fn scrub(&self, tenant: TenantId) -> Result<(), Error> {
         let from = self.memory().scrubbed.get(&tenant).copied().unwrap_or(0);
-        let scope = self.store().read(tenant).await?;
+        let scope = self.store().read(tenant);
         let rows = bodies(&scope, from, SCRUBBED).await?;
         let sequences: Vec<u64> = rows.iter().map(|(sequence, _)| sequence.unsigned_abs()).collect();
         let tiles = leaves(&scope, &sequences).await?;
@@ -345,12 +345,17 @@ pub(crate) async fn last(scope: &Scope) -> Result<Option<String>, Error> {
 /// Tiles of a log.
 pub(crate) async fn tiles(scope: &Scope, needs: &BTreeSet<Place>) -> Result<Tiles, Error> {
     let mut tiles = Tiles::default();
-    for level in needs.iter().map(|(level, _)| *level).collect::<BTreeSet<u32>>() {
-        let positions = needs.iter().filter(|(of, _)| *of == level).map(|(_, position)| position.cast_signed());
-        let select = scope.find::<tile::Entity>().filter(tile::Column::Level.eq(level.cast_signed())).filter(tile::Column::Position.is_in(positions));
-        for row in select.all(scope.tx()).await? {
-            tiles.put((level, row.position.unsigned_abs()), &row.hashes);
-        }
+    if needs.is_empty() {
+        return Ok(tiles);
+    }
+    let levels = needs.iter().map(|(level, _)| *level).collect::<BTreeSet<u32>>();
+    let of = |level: u32| {
+        let positions = needs.iter().filter(move |(of, _)| *of == level).map(|(_, position)| position.cast_signed());
+        Condition::all().add(tile::Column::Level.eq(level.cast_signed())).add(tile::Column::Position.is_in(positions))
+    };
+    let wanted = levels.into_iter().fold(Condition::any(), |wanted, level| wanted.add(of(level)));
+    for row in scope.find::<tile::Entity>().filter(wanted).all(scope.tx()).await? {
+        tiles.put((row.level.unsigned_abs(), row.position.unsigned_abs()), &row.hashes);
     }
     Ok(tiles)
 }

@@ -26,7 +26,7 @@ pub struct Happened {
 /// # Errors
 /// The database cannot be reached.
 pub async fn size(house: &House, tenant: TenantId) -> Result<u64, Error> {
-    size_in(&house.store().read_beside(tenant).await?).await
+    size_in(&house.store().read_beside(tenant)).await
 }
 
 /// The same, as a transaction sees it.
@@ -39,7 +39,7 @@ pub(crate) async fn size_in(scope: &Scope) -> Result<u64, Error> {
 /// # Errors
 /// The database cannot be reached.
 pub async fn happened(house: &House, tenant: TenantId, from: u64, most: u64) -> Result<Vec<Happened>, Error> {
-    let scope = house.store().read_beside(tenant).await?;
+    let scope = house.store().read_beside(tenant);
     let sql = format!(
         "SELECT e.sequence, e.id, e.body, c.cells FROM audit_event AS e LEFT JOIN audit_cells AS c ON c.tenant_id = e.tenant_id AND c.event_id = e.id \
          WHERE e.tenant_id = $1 AND e.sequence >= $2 ORDER BY e.sequence LIMIT {most}"

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 5_000;
 pub async fn index_wide(house: &House) -> Result<bool, Error> {
     let mut more = false;
     for tenant in house.tenants().await? {
-        let scope = house.store().read(tenant.id).await?;
+        let scope = house.store().read(tenant.id);
         if scope.find::<wide::Entity>().count(scope.tx()).await? == 0 {
             continue;
         }

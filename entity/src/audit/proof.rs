@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 
 use super::checkpoint::{INSTALLATION, last, tiles};
 use super::note::Checkpoint;
-use super::table::{checkpoint, event, installation};
+use super::table::{checkpoint, installation};
 use super::tree::{self, Hash};
 use crate::{Error, Scope, Session};
 
@@ -74,6 +74,10 @@ pub(super) fn damaged(missing: tree::Missing) -> Error {
     Error::Invalid(format!("{missing}; `panorama audit verify` says more"))
 }
 
+/// An event, and the last checkpoint.
+const UNDER: &str = "SELECT sequence, body, (SELECT note FROM audit_checkpoint WHERE tenant_id = $1 ORDER BY size DESC LIMIT 1) AS note FROM audit_event \
+    WHERE tenant_id = $1 AND id = $2";
+
 /// An inclusion proof of an event under the last checkpoint.
 ///
 /// # Errors
@@ -82,10 +86,11 @@ pub(super) fn damaged(missing: tree::Missing) -> Error {
 pub async fn proof(session: &Session, id: Uuid) -> Result<Proof, Error> {
     session.permit(Verb::AuditRead)?;
     let scope = session.scope();
-    let row = scope.find::<event::Entity>().filter(event::Column::Id.eq(id)).one(scope.tx()).await?.ok_or(Error::NotFound)?;
-    let (index, leaf) = (row.sequence.unsigned_abs(), tree::leaf(&row.body));
+    let row = scope.rows(UNDER, [id.into()]).await?.pop().ok_or(Error::NotFound)?;
+    let (sequence, body, note): (i64, Vec<u8>, Option<String>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+    let (index, leaf) = (sequence.unsigned_abs(), tree::leaf(&body));
     let early = || Error::Invalid("event: not under a signed checkpoint yet; it will be within ten seconds".to_owned());
-    let note = last(scope).await?.ok_or_else(early)?;
+    let note = note.ok_or_else(early)?;
     let size = read(&note)?.size;
     if index >= size {
         return Err(early());
@@ -140,7 +145,7 @@ pub async fn state(session: &Session) -> Result<State, Error> {
 
 /// That the tenant's checkpoint of this size is in the installation's log.
 pub(super) async fn listed(session: &Session, size: u64) -> Result<Option<Listed>, Error> {
-    let scope = session.store().read_beside(INSTALLATION).await?;
+    let scope = session.store().read_beside(INSTALLATION);
     let whose = installation::Column::Whose.eq(session.scope().tenant().0);
     let select = scope.find::<installation::Entity>().filter(whose).filter(installation::Column::Size.eq(size.cast_signed()));
     let Some(row) = select.order_by_desc(installation::Column::Sequence).one(scope.tx()).await? else { return Ok(None) };

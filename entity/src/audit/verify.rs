@@ -156,7 +156,7 @@ fn compare(checkpoints: &BTreeMap<u64, Checkpoint>, frontier: &Frontier, checked
 /// and the installation's log is the one that was signed.
 async fn installed(session: &Session, key: &Verifier, notes: &[checkpoint::Model], checked: &mut Checked) -> Result<(), Error> {
     let tenant = session.scope().tenant();
-    let scope = session.store().read_beside(INSTALLATION).await?;
+    let scope = session.store().read_beside(INSTALLATION);
     let mut missing: BTreeSet<&str> = notes.iter().map(|row| row.note.as_str()).collect();
     let mut frontier = Frontier::default();
     let signed = scope.find::<checkpoint::Entity>().order_by_asc(checkpoint::Column::Size).all(scope.tx()).await?;

@@ -5,21 +5,24 @@ mod questions;
 mod writing;
 
 pub use aggregate::{Counts, FLOOR, Group, counts};
-pub use questions::{By, Cut, Filter, Order, Page, count, find, get, of_keys, page, page_most};
-pub(crate) use questions::{heirs, numbers, with_merged};
+pub use questions::{By, Cursors, Cut, Filter, Order, Page, count, find, get, of_keys, page, page_most};
+pub(crate) use questions::{any_of, heirs, numbers, with_merged};
 pub use writing::{Written, create, hand_over, update};
 pub(crate) use writing::{derive, writable};
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
 use policy::{Channel, CustomerType, Field, Sight, Status, ValueTier, View};
-use sea_orm::entity::prelude::Uuid;
+use sea_orm::entity::prelude::{DbErr, Json, Uuid};
+use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryResult, QuerySelect};
 
-use crate::Session;
 use crate::guard::{Closed, Guarded, Open, Reaching, Vaulted, Whose};
 use crate::people::words;
 use crate::store::Tenanted;
-use crate::vault::Wrapped;
+use crate::vault::{Sealed, Wrapped};
+use crate::{Error, Session};
 
 pub(crate) mod table {
     use crate::TenantId;
@@ -74,13 +77,62 @@ pub(crate) mod table {
     pub enum Relation {}
     impl ActiveModelBehavior for ActiveModel {}
 }
-use table::{Column, Entity, Model};
+use table::{Column, Entity};
 
 impl Tenanted for Entity {
     const TENANT: Column = Column::TenantId;
 }
 
-impl Vaulted for Model {
+/// Declares what is read of a row, column by column, in this order.
+macro_rules! read {
+    ($(#[$doc:meta])* $row:ident of $($name:ident $column:ident $of:ty,)*) => {
+        $(#[$doc])*
+        pub(crate) struct $row {
+            $(pub $name: $of,)*
+        }
+        impl $row {
+            pub const COLUMNS: &[Column] = &[$(Column::$column),*];
+        }
+        impl FromQueryResult for $row {
+            fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+                let mut at = 0..;
+                let mut next = || at.next().unwrap_or(usize::MAX);
+                Ok(Self { $($name: row.try_get_by_index(next())?,)* })
+            }
+        }
+    };
+}
+
+read! {
+    /// A customer as it is read: without what only writers need, and by place, for names of columns are looked up in every row.
+    Row of
+    id Id Uuid,
+    number Number String,
+    record_key RecordKey Option<Vec<u8>>,
+    name Name Option<Sealed<Name>>,
+    phone Phone Option<Sealed<Phone>>,
+    landline Landline Option<Sealed<Landline>>,
+    email Email Option<Sealed<Email>>,
+    address Address Option<Sealed<Address>>,
+    remarks Remarks Option<Sealed<Remarks>>,
+    customer_type CustomerType i16,
+    company Company Option<String>,
+    industry Industry Option<String>,
+    channel Channel Option<i16>,
+    first_follow_up FirstFollowUp Option<NaiveDate>,
+    status Status Option<i16>,
+    value_tier ValueTier Option<i16>,
+    owner_id OwnerId Option<Uuid>,
+    department_id DepartmentId Option<Uuid>,
+    completeness Completeness i16,
+    score Score i16,
+    version Version i32,
+    updated_at UpdatedAt DateTime<Utc>,
+    restricted_at RestrictedAt Option<DateTime<Utc>>,
+    closed_purposes ClosedPurposes Option<Json>,
+}
+
+impl Vaulted for Row {
     const TABLE: &'static str = "customer";
     fn row(&self) -> Uuid {
         self.id
@@ -92,7 +144,7 @@ impl Vaulted for Model {
 
 /// A customer. Its fields come out guarded or open, never bare.
 #[derive(Clone)]
-pub struct Customer(Reaching<Model>);
+pub struct Customer(Reaching<Row>);
 
 /// Why a golden value won.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -117,7 +169,7 @@ pub struct Quality {
 }
 
 /// What of a customer is closed to whoever declared this purpose.
-fn closed(row: &Model, purpose: Option<&str>) -> Closed {
+fn closed(row: &Row, purpose: Option<&str>) -> Closed {
     let withdrawn = || row.closed_purposes.as_ref().is_some_and(|codes| purpose.is_some_and(|purpose| words(codes).iter().any(|code| code == purpose)));
     match row.restricted_at {
         Some(_) => Closed::Everything,
@@ -128,7 +180,7 @@ fn closed(row: &Model, purpose: Option<&str>) -> Closed {
 
 impl Customer {
     /// A row, and how it stands to the caller.
-    pub(crate) fn of(session: &Session, row: Model) -> Self {
+    pub(crate) fn of(session: &Session, row: Row) -> Self {
         let closed = closed(&row, session.principal().purpose());
         let whose = Whose { customer: row.id, owner: row.owner_id, department: row.department_id, closed };
         Self(Reaching::new(whose, row))
@@ -152,7 +204,7 @@ impl Customer {
     pub(crate) fn whose(&self) -> Whose {
         self.0.whose
     }
-    fn told<T>(&self, field: Field, read: impl FnOnce(&Model) -> T) -> Open<T> {
+    fn told<T>(&self, field: Field, read: impl FnOnce(&Row) -> T) -> Open<T> {
         self.0.open(field, read(&self.0.model))
     }
     /// 客户编号.
@@ -244,20 +296,35 @@ impl Customer {
     pub(crate) fn current(&self) -> i32 {
         self.0.model.version
     }
-    /// Why each value won, of the fields that the caller may see.
-    #[must_use]
-    pub fn provenance(&self, session: &Session) -> Open<Vec<Provenance>> {
-        let seen = |why: &Provenance| Field::of_key(&why.field).is_some_and(|field| session.sight(field, &self.0.whose, View::Clear) > Sight::Withheld);
-        self.told(Field::Provenance, |row| {
-            serde_json::from_value::<Vec<Provenance>>(row.provenance.clone()).unwrap_or_default().into_iter().filter(seen).collect()
-        })
-    }
-    /// 数据质量.
-    #[must_use]
-    pub fn quality(&self) -> Open<Quality> {
-        self.told(Field::Quality, |row| Quality { score: row.score, completeness: row.completeness, issues: words(&row.issues) })
-    }
     pub(crate) fn seen_by<T>(&self, looks: T) -> Open<T> {
         self.told(Field::SeenBy, |_| looks)
     }
+}
+
+/// What stands behind the values of a customer.
+pub struct Background {
+    /// Why each value won, of the fields that the caller may see.
+    pub provenance: Open<Vec<Provenance>>,
+    /// 数据质量.
+    pub quality: Open<Quality>,
+}
+
+/// What stands behind the values of some customers, by customer.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn background(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Background>, Error> {
+    let scope = session.scope();
+    let select = scope.find::<Entity>().filter(Column::Id.is_in(customers.iter().map(Customer::id)));
+    let select = select.select_only().columns([Column::Id, Column::Provenance, Column::Issues]);
+    let mut rows: HashMap<Uuid, (Json, Json)> =
+        select.into_tuple::<(Uuid, Json, Json)>().all(scope.tx()).await?.into_iter().map(|(id, provenance, issues)| (id, (provenance, issues))).collect();
+    let of = |customer: &Customer| {
+        let (provenance, issues) = rows.remove(&customer.id())?;
+        let seen = |why: &Provenance| Field::of_key(&why.field).is_some_and(|field| session.sight(field, &customer.whose(), View::Clear) > Sight::Withheld);
+        let why = serde_json::from_value::<Vec<Provenance>>(provenance).unwrap_or_default().into_iter().filter(seen).collect();
+        let quality = |row: &Row| Quality { score: row.score, completeness: row.completeness, issues: words(&issues) };
+        Some((customer.id(), Background { provenance: customer.told(Field::Provenance, |_| why), quality: customer.told(Field::Quality, quality) }))
+    };
+    Ok(customers.iter().filter_map(of).collect())
 }

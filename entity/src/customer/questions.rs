@@ -10,8 +10,8 @@ use sea_orm::sea_query::IntoCondition;
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
 use sha2::{Digest, Sha256};
 
-use super::table::{Column, Entity, Model};
-use super::{Customer, closed};
+use super::table::{Column, Entity};
+use super::{Customer, Row, closed};
 use crate::guard::{Closed, Vaulted};
 use crate::{Error, Session, order, tag};
 
@@ -67,10 +67,36 @@ pub enum Order {
 
 /// A page of customers.
 pub struct Page {
-    /// The customers, in order, each with the cursor behind it.
-    pub customers: Vec<(Customer, Vec<u8>)>,
+    /// The customers, in order.
+    pub customers: Vec<Customer>,
     /// Whether there are more in the direction that was read.
     pub more: bool,
+    /// How they are gone on from.
+    pub cursors: Cursors,
+}
+
+/// Makes the cursors of a page.
+#[derive(Clone, Copy)]
+pub struct Cursors {
+    query: Uuid,
+    order: Order,
+}
+
+impl Cursors {
+    /// The cursor behind a customer of the page.
+    ///
+    /// # Errors
+    /// The cipher refuses.
+    pub fn behind(&self, session: &Session, customer: &Customer) -> Result<Vec<u8>, Error> {
+        let row = &customer.0.model;
+        let key = match self.order {
+            Order::Number => row.number.clone(),
+            Order::UpdatedAt => row.updated_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+            Order::FirstFollowUp => row.first_follow_up.map(|date| date.to_string()).unwrap_or_default(),
+        };
+        let position = serde_json::to_vec(&(key, row.id)).map_err(|_| Error::Invalid("cursor".to_owned()))?;
+        Ok(session.keyring().seal_cursor(self.query, &position)?)
+    }
 }
 
 /// How a page is cut.
@@ -116,12 +142,23 @@ pub async fn get(session: &Session, id: Uuid) -> Result<Option<Customer>, Error>
 /// The database cannot be reached.
 pub async fn of_keys(session: &Session, ids: &[Uuid]) -> Result<Vec<Customer>, Error> {
     let Some(select) = visible(session) else { return Ok(vec![]) };
-    let rows = select.filter(Column::Id.is_in(ids.iter().copied())).filter(Column::MergedInto.is_null()).all(session.scope().tx()).await?;
+    let rows = read(select.filter(Column::Id.is_in(ids.iter().copied())).filter(Column::MergedInto.is_null()), session).await?;
     Ok(rows.into_iter().map(|row| handed(session, row)).collect())
 }
 
+/// The customers of these keys, whatever the caller's reach: for an import's report, whose readers see all of its rows.
+pub(crate) async fn any_of(session: &Session, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Customer>, Error> {
+    let rows = read(session.scope().find::<Entity>().filter(Column::Id.is_in(ids)), session).await?;
+    Ok(rows.into_iter().map(|row| Customer::of(session, row)).collect())
+}
+
+/// What customers are read as.
+async fn read(select: Select<Entity>, session: &Session) -> Result<Vec<Row>, Error> {
+    Ok(select.select_only().columns(Row::COLUMNS.iter().copied()).into_model::<Row>().all(session.scope().tx()).await?)
+}
+
 /// A customer on its way to a caller: from here on the event names it, whatever is read of it.
-fn handed(session: &Session, row: Model) -> Customer {
+fn handed(session: &Session, row: Row) -> Customer {
     session.met(row.id);
     Customer::of(session, row)
 }
@@ -178,7 +215,8 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
     };
     let sorted = require(session, Act::Sort, field)?;
     let query = query_id(session, filter, order, cut.descending)?;
-    let Some(mut select) = filtered(session, filter)? else { return Ok(Page { customers: vec![], more: false }) };
+    let cursors = Cursors { query, order };
+    let Some(mut select) = filtered(session, filter)? else { return Ok(Page { customers: vec![], more: false, cursors }) };
     select = select.filter(column.is_not_null()).filter(within(session, sorted));
     for (name, cursor, up) in [("after", &cut.after, !cut.descending), ("before", &cut.before, cut.descending)] {
         let Some(cursor) = cursor else { continue };
@@ -195,25 +233,15 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
     }
     // The last ones are found from the end.
     let direction = if cut.descending == cut.last { sea_orm::Order::Asc } else { sea_orm::Order::Desc };
-    let mut rows = select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.most + 1).all(session.scope().tx()).await?;
+    let mut rows = read(select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.most + 1), session).await?;
     let limit = usize::try_from(cut.most).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
     if cut.last {
         rows.reverse();
     }
-    let mut customers = Vec::with_capacity(rows.len());
-    for row in rows {
-        let key = match order {
-            Order::Number => row.number.clone(),
-            Order::UpdatedAt => row.updated_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
-            Order::FirstFollowUp => row.first_follow_up.map(|date| date.to_string()).unwrap_or_default(),
-        };
-        let position = serde_json::to_vec(&(key, row.id)).map_err(|_| Error::Invalid("cursor".to_owned()))?;
-        let cursor = session.keyring().seal_cursor(query, &position)?;
-        customers.push((handed(session, row), cursor));
-    }
-    Ok(Page { customers, more })
+    let customers = rows.into_iter().map(|row| handed(session, row)).collect();
+    Ok(Page { customers, more, cursors })
 }
 
 /// How many customers meet the filter, of those that the caller may see. Where the filter names a field that the caller does not
@@ -255,13 +283,13 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
             let reach = require(session, Act::Search, Field::Phone)?;
             let phone = Phone::parse(&raw).map_err(|problem| Error::Invalid(format!("phone: {problem}")))?;
             session.spend_guess(&phone).await?;
-            (reach, Column::PhoneIndex.is_in(session.keyring().indexes(Model::TABLE, &phone)?))
+            (reach, Column::PhoneIndex.is_in(session.keyring().indexes(Row::TABLE, &phone)?))
         }
         By::Email(raw) => {
             let reach = require(session, Act::Search, Field::Email)?;
             let email = Email::parse(&raw).map_err(|problem| Error::Invalid(format!("email: {problem}")))?;
             session.spend_guess(&email).await?;
-            (reach, Column::EmailIndex.is_in(session.keyring().indexes(Model::TABLE, &email)?))
+            (reach, Column::EmailIndex.is_in(session.keyring().indexes(Row::TABLE, &email)?))
         }
         By::Number(number) => {
             let reach = require(session, Act::Search, Field::Number)?;
@@ -277,7 +305,7 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
     };
     let Some(select) = visible(session) else { return Ok(None) };
     let found = select.filter(condition).filter(within(session, reach)).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number);
-    let found = found.all(session.scope().tx()).await?.into_iter();
+    let found = read(found, session).await?;
     // To search by a personal value is to use it: for a purpose that the customer has closed nobody does.
     let purpose = session.principal().purpose();
     Ok(found.into_iter().find(|row| !personal || closed(row, purpose) != Closed::Personal).map(|row| handed(session, row)))

@@ -271,7 +271,7 @@ fn told(keys: &Keyring, record: Uuid, draft: &Draft) -> Result<Told, Error> {
             ..Default::default()
         }),
         Detail::FollowUp { at, by, summary } => {
-            let (key, wrapped, epoch) = keys.new_record(contact::table::Model::TABLE, id)?;
+            let (key, wrapped, epoch) = keys.new_record(contact::Row::TABLE, id)?;
             Told::Contact(contact::table::ActiveModel {
                 id: Set(id),
                 customer_id: Set(None),
@@ -287,7 +287,7 @@ fn told(keys: &Keyring, record: Uuid, draft: &Draft) -> Result<Told, Error> {
             })
         }
         Detail::Ticket { topic, body, state, satisfaction } => {
-            let (key, wrapped, epoch) = keys.new_record(ticket::table::Model::TABLE, id)?;
+            let (key, wrapped, epoch) = keys.new_record(ticket::Row::TABLE, id)?;
             Told::Ticket(ticket::table::ActiveModel {
                 id: Set(id),
                 customer_id: Set(None),

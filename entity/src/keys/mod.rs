@@ -308,7 +308,7 @@ pub(crate) async fn same_kek(scope: &mut Scope, house: &House) -> Result<(), Err
 
 /// Waits until every process knows a key, and learns it too.
 async fn ripe(house: &House, tenant: TenantId, purpose: &'static str, epoch: u32, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), Error> {
-    let scope = house.store().read(tenant).await?;
+    let scope = house.store().read(tenant);
     let of = scope.find::<table::Entity>().filter(table::Column::Purpose.eq(purpose)).filter(table::Column::Epoch.eq(epoch.cast_signed()));
     let row = of.one(scope.tx()).await?.ok_or(Error::NotFound)?;
     drop(scope);

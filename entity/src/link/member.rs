@@ -1,12 +1,11 @@
 //! Source records in the clear, in memory, while they are linked and golden values are derived.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use futures_util::TryStreamExt;
 use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Remarks, Traits};
 use policy::{Pii, link};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Asterisk, ExprTrait, Func};
-use sea_orm::{ConnectionTrait, FromQueryResult, IdenStatic, QueryOrder, QuerySelect, QueryTrait, Select, StreamTrait};
+use sea_orm::{ConnectionTrait, FromQueryResult, IdenStatic, QueryOrder, QuerySelect, QueryTrait, Select};
 use std::collections::HashMap;
 
 use crate::guard::Vaulted;
@@ -263,11 +262,12 @@ impl Reader<'_> {
     async fn read(&self, select: Select<Entity>) -> Result<Vec<Member>, Error> {
         // Opened row by row, while the database looks for the next.
         let (tx, select) = (self.scope.tx(), select.filter(Column::RecordKey.is_not_null()));
-        let mut rows = tx.stream_raw(select.select_only().columns(COLUMNS).build(ConnectionTrait::get_database_backend(tx))).await?;
         let mut members = Vec::new();
-        while let Some(row) = rows.try_next().await? {
+        let open = |row: QueryResult| {
             members.push(self.open(Row::from_query_result(&row, "")?)?);
-        }
+            Ok(())
+        };
+        tx.each(select.select_only().columns(COLUMNS).build(tx.get_database_backend()), open).await?;
         Ok(members)
     }
 

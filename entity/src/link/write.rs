@@ -13,6 +13,7 @@ use super::company::Companies;
 use super::number::Numbers;
 use super::{Linked, Member, Run, Why};
 use crate::bulk::Existing;
+use crate::customer::Row;
 use crate::customer::table::{self as customer, Column};
 use crate::golden::{Golden, survive};
 use crate::guard::Vaulted;
@@ -223,7 +224,7 @@ fn digest(change: &Change, golden: &Golden<'_>) -> Result<Vec<u8>, Error> {
 /// The golden row of a customer, sealed under a fresh record key.
 fn golden_row(change: &Change, run: &Run, id: Uuid, golden: &Golden<'_>, digest: Vec<u8>) -> Result<customer::ActiveModel, Error> {
     let keys = change.keyring();
-    let (key, wrapped, epoch) = keys.new_record(customer::Model::TABLE, id)?;
+    let (key, wrapped, epoch) = keys.new_record(Row::TABLE, id)?;
     let indexer = keys.indexer()?;
     let found = found::Customer::of(&indexer, golden.name, golden.phone, golden.email)?;
     let person = golden.name.is_some() || golden.company.is_none();

@@ -43,37 +43,48 @@ impl Place {
     }
 }
 
-/// Seals `clear` under `key`. `epoch` names the key, for envelopes whose key rotates.
-pub fn seal(key: &[u8; 32], epoch: Option<u32>, place: Place, clear: &[u8]) -> Result<Vec<u8>, Unreadable> {
+/// A key made ready: its round keys are derived once and wiped when it goes.
+#[derive(Clone)]
+pub struct Cipher(Aes256Gcm);
+
+impl Cipher {
+    /// Makes a key ready.
+    pub fn of(key: &[u8; 32]) -> Self {
+        Self(Aes256Gcm::new(key.into()))
+    }
+}
+
+/// Seals `clear`. `epoch` names the key, for envelopes whose key rotates.
+pub fn seal(cipher: &Cipher, epoch: Option<u32>, place: Place, clear: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let mut out = vec![VERSION, AES_256_GCM];
     out.extend(epoch.map(u32::to_be_bytes).into_iter().flatten());
     let mut random = [0; NONCE];
     super::random::fill(&mut random)?;
     let nonce = Nonce::from(random);
     let aad = place.bytes(&out);
-    let sealed = cipher(key)?.encrypt(&nonce, Payload { msg: clear, aad: &aad }).map_err(|_| Unreadable::Cipher)?;
+    let sealed = cipher.0.encrypt(&nonce, Payload { msg: clear, aad: &aad }).map_err(|_| Unreadable::Cipher)?;
     out.extend(nonce.as_slice());
     out.extend(sealed);
     Ok(out)
 }
 
 /// Opens an envelope that carries no epoch.
-pub fn open(key: &[u8; 32], place: Place, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-    open_at(key, place, envelope, 2)
+pub fn open(cipher: &Cipher, place: Place, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    open_at(cipher, place, envelope, 2)
 }
 
-/// Opens an envelope that carries an epoch, with the key that `key_of` finds for it.
-pub fn open_epoch<'k>(key_of: impl Fn(u32) -> Option<&'k [u8; 32]>, place: Place, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+/// Opens an envelope that carries an epoch, with the key that `cipher_of` finds for it.
+pub fn open_epoch<'k>(cipher_of: impl Fn(u32) -> Option<&'k Cipher>, place: Place, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     let epoch = envelope.get(2..6).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes).ok_or(Unreadable::Format)?;
     check_header(envelope)?;
-    open_at(key_of(epoch).ok_or(Unreadable::Epoch)?, place, envelope, 6)
+    open_at(cipher_of(epoch).ok_or(Unreadable::Epoch)?, place, envelope, 6)
 }
 
 fn check_header(envelope: &[u8]) -> Result<(), Unreadable> {
     if envelope.starts_with(&[VERSION, AES_256_GCM]) { Ok(()) } else { Err(Unreadable::Format) }
 }
 
-fn open_at(key: &[u8; 32], place: Place, envelope: &[u8], header: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+fn open_at(cipher: &Cipher, place: Place, envelope: &[u8], header: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     check_header(envelope)?;
     if envelope.len() < header + NONCE + TAG {
         return Err(Unreadable::Format);
@@ -82,11 +93,7 @@ fn open_at(key: &[u8; 32], place: Place, envelope: &[u8], header: usize) -> Resu
     let (nonce, sealed) = rest.split_at(NONCE);
     let nonce = Nonce::try_from(nonce).map_err(|_| Unreadable::Format)?;
     let aad = place.bytes(head);
-    cipher(key)?.decrypt(&nonce, Payload { msg: sealed, aad: &aad }).map(Zeroizing::new).map_err(|_| Unreadable::Tampered)
-}
-
-fn cipher(key: &[u8; 32]) -> Result<Aes256Gcm, Unreadable> {
-    Aes256Gcm::new_from_slice(key).map_err(|_| Unreadable::Cipher)
+    cipher.0.decrypt(&nonce, Payload { msg: sealed, aad: &aad }).map(Zeroizing::new).map_err(|_| Unreadable::Tampered)
 }
 
 #[cfg(test)]
@@ -94,7 +101,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const KEY: [u8; 32] = [7; 32];
+    fn key() -> Cipher {
+        Cipher::of(&[7; 32])
+    }
 
     fn place(row: u128) -> Place {
         Place { tenant: TenantId(Uuid::from_u128(1)), table: "customer", column: "Customer.phone", row: Uuid::from_u128(row) }
@@ -102,8 +111,9 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let sealed = seal(&KEY, Some(3), place(1), "13812345678".as_bytes()).unwrap();
-        let key_of = |_| Some(&KEY);
+        let sealed = seal(&key(), Some(3), place(1), "13812345678".as_bytes()).unwrap();
+        let key = key();
+        let key_of = |_| Some(&key);
         assert_eq!(open_epoch(key_of, place(1), &sealed).unwrap().as_slice(), b"13812345678");
         for bit in 0..sealed.len() * 8 {
             let mut damaged = sealed.clone();
@@ -114,15 +124,15 @@ mod tests {
 
     #[test]
     fn a_moved_cell_does_not_open() {
-        let sealed = seal(&KEY, None, place(1), b"x").unwrap();
+        let sealed = seal(&key(), None, place(1), b"x").unwrap();
         let here = place(1);
-        assert!(open(&KEY, here, &sealed).is_ok());
+        assert!(open(&key(), here, &sealed).is_ok());
         for elsewhere in
             [place(2), Place { column: "Customer.email", ..here }, Place { table: "ticket", ..here }, Place { tenant: TenantId(Uuid::from_u128(2)), ..here }]
         {
-            assert_eq!(open(&KEY, elsewhere, &sealed), Err(Unreadable::Tampered));
+            assert_eq!(open(&key(), elsewhere, &sealed), Err(Unreadable::Tampered));
         }
-        assert_eq!(open(&[8; 32], here, &sealed), Err(Unreadable::Tampered));
+        assert_eq!(open(&Cipher::of(&[8; 32]), here, &sealed), Err(Unreadable::Tampered));
     }
 
     #[test]
@@ -135,7 +145,7 @@ mod tests {
                 let key: [u8; 32] = case.key[..].try_into().unwrap();
                 let nonce = Nonce::try_from(&case.nonce[..]).unwrap();
                 let message = [&case.ct[..], &case.tag[..]].concat();
-                let opened = cipher(&key).unwrap().decrypt(&nonce, Payload { msg: &message, aad: &case.aad });
+                let opened = Cipher::of(&key).0.decrypt(&nonce, Payload { msg: &message, aad: &case.aad });
                 match case.result {
                     TestResult::Invalid => assert!(opened.is_err(), "{}", case.tc_id),
                     _ => assert_eq!(opened.unwrap(), &case.pt[..], "{}", case.tc_id),
@@ -149,16 +159,17 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_sealed_opens(clear in prop::collection::vec(any::<u8>(), 0..200), row in any::<u128>()) {
-            let sealed = seal(&KEY, None, place(row), &clear).unwrap();
+            let sealed = seal(&key(), None, place(row), &clear).unwrap();
             prop_assert_eq!(sealed.len(), 2 + NONCE + clear.len() + TAG);
-            let opened = open(&KEY, place(row), &sealed).unwrap();
+            let opened = open(&key(), place(row), &sealed).unwrap();
             prop_assert_eq!(opened.as_slice(), &clear[..]);
         }
 
         #[test]
         fn any_bytes_give_an_error(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(open(&KEY, place(1), &bytes).is_err());
-            prop_assert!(open_epoch(|_| Some(&KEY), place(1), &bytes).is_err());
+            let key = key();
+            prop_assert!(open(&key, place(1), &bytes).is_err());
+            prop_assert!(open_epoch(|_| Some(&key), place(1), &bytes).is_err());
         }
     }
 }

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::envelope::{self, Place};
+use super::envelope::{self, Cipher, Place};
 
 /// How long the external command may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -148,14 +148,14 @@ impl Kek {
 
     pub(crate) async fn wrap(&self, place: Place, key: &[u8; 32]) -> Result<Vec<u8>, BadKek> {
         match self {
-            Self::File { key: kek, .. } => envelope::seal(kek, None, place, key).map_err(|_| BadKek::Random),
+            Self::File { key: kek, .. } => envelope::seal(&Cipher::of(kek), None, place, key).map_err(|_| BadKek::Random),
             Self::Command(program) => ask(program, "wrap", place, key).await.map(|bytes| bytes.to_vec()),
         }
     }
 
     pub(crate) async fn unwrap(&self, place: Place, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, BadKek> {
         let bytes = match self {
-            Self::File { key: kek, .. } => envelope::open(kek, place, wrapped).map_err(|_| BadKek::Damaged)?,
+            Self::File { key: kek, .. } => envelope::open(&Cipher::of(kek), place, wrapped).map_err(|_| BadKek::Damaged)?,
             Self::Command(program) => ask(program, "unwrap", place, wrapped).await?,
         };
         <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| BadKek::Damaged)
@@ -217,11 +217,9 @@ fn run(program: &Path, arguments: [&str; 2], input: Zeroizing<String>, limit: Du
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> Zeroizing<String> {
-    use std::fmt::Write;
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     let mut out = Zeroizing::new(String::with_capacity(bytes.len() * 2));
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
     out
 }
 

@@ -9,7 +9,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::envelope::{self, Place};
+use super::envelope::{self, Cipher, Place};
 use super::{BlindIndex, Sealed, Unreadable};
 use crate::TenantId;
 
@@ -22,7 +22,7 @@ pub(crate) const RIPENS: Duration = Duration::seconds(15);
 /// One tenant's keys by purpose and epoch. Debug shows nothing.
 pub struct Keyring {
     tenant: TenantId,
-    keys: BTreeMap<(&'static str, u32), Key>,
+    keys: BTreeMap<(&'static str, u32), (Key, Cipher)>,
     /// The epoch of the data key that wraps what is written now.
     sealing: u32,
     /// The epoch of the index key that rows are written with: the oldest, for rows are rewritten with a newer one only by the
@@ -71,6 +71,7 @@ pub struct Wrapped<'r>(pub Option<&'r [u8]>);
 /// A row's own key, unwrapped, with the place of its row.
 pub struct RecordKey {
     key: Key,
+    cipher: Cipher,
     row: Place,
 }
 
@@ -86,13 +87,21 @@ impl Keyring {
         let sealing = ripe.or_else(|| epochs("data").map(|key| key.epoch).min())?;
         let indexing = epochs("index").map(|key| key.epoch).min()?;
         let whole = Self::PURPOSES.into_iter().all(|purpose| epochs(purpose).next().is_some());
-        let keys = held.into_iter().map(|held| ((held.purpose, held.epoch), held.key)).collect();
+        let keys = held.into_iter().map(|held| ((held.purpose, held.epoch), (held.key.clone(), Cipher::of(&held.key)))).collect();
         whole.then_some(Self { tenant, keys, sealing, indexing })
     }
 
     /// The key of a purpose and an epoch.
     pub(crate) fn key(&self, purpose: &'static str, epoch: u32) -> Option<&Key> {
-        self.keys.get(&(purpose, epoch))
+        self.keys.get(&(purpose, epoch)).map(|(key, _)| key)
+    }
+
+    fn data(&self, epoch: u32) -> Option<&Cipher> {
+        self.keys.get(&("data", epoch)).map(|(_, cipher)| cipher)
+    }
+
+    fn cursor(&self) -> Result<&Cipher, Unreadable> {
+        self.epochs("cursor").last().and_then(|epoch| self.keys.get(&("cursor", epoch))).map(|(_, cipher)| cipher).ok_or(Unreadable::Epoch)
     }
 
     /// The epochs of a purpose that stand, oldest first.
@@ -112,26 +121,26 @@ impl Keyring {
     /// A fresh record key for a row, and its wrapped form with the epoch that wrapped it.
     pub(crate) fn new_record(&self, table: &'static str, row: Uuid) -> Result<(RecordKey, Vec<u8>, u32), Unreadable> {
         let row = self.record_place(table, row);
-        let data = self.key("data", self.sealing).ok_or(Unreadable::Epoch)?;
+        let data = self.data(self.sealing).ok_or(Unreadable::Epoch)?;
         let mut key = Zeroizing::new([0; 32]);
         super::random::fill(key.as_mut_slice())?;
         let wrapped = envelope::seal(data, Some(self.sealing), row, key.as_slice())?;
-        Ok((RecordKey { key, row }, wrapped, self.sealing))
+        Ok((RecordKey { cipher: Cipher::of(&key), key, row }, wrapped, self.sealing))
     }
 
     /// A stored record key, wrapped anew by the data key of another epoch. The row's cells stay as they are.
     pub(crate) fn rewrap(&self, table: &'static str, row: Uuid, wrapped: &[u8], epoch: u32) -> Result<Vec<u8>, Unreadable> {
         let record = self.record(table, row, Wrapped(Some(wrapped)))?;
-        let data = self.key("data", epoch).ok_or(Unreadable::Epoch)?;
+        let data = self.data(epoch).ok_or(Unreadable::Epoch)?;
         envelope::seal(data, Some(epoch), record.row, record.key.as_slice())
     }
 
     /// The record key of a stored row.
     pub(crate) fn record(&self, table: &'static str, row: Uuid, wrapped: Wrapped<'_>) -> Result<RecordKey, Unreadable> {
         let row = self.record_place(table, row);
-        let bytes = envelope::open_epoch(|epoch| self.key("data", epoch).map(|key| &**key), row, wrapped.0.ok_or(Unreadable::Erased)?)?;
+        let bytes = envelope::open_epoch(|epoch| self.data(epoch), row, wrapped.0.ok_or(Unreadable::Erased)?)?;
         let key = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| Unreadable::Format)?;
-        Ok(RecordKey { key, row })
+        Ok(RecordKey { cipher: Cipher::of(&key), key, row })
     }
 
     fn record_place(&self, table: &'static str, row: Uuid) -> Place {
@@ -171,12 +180,12 @@ impl Keyring {
 
     /// Seals a page cursor to the caller and query that it was made for.
     pub(crate) fn seal_cursor(&self, query: Uuid, position: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        envelope::seal(self.newest("cursor")?, None, self.cursor_place(query), position)
+        envelope::seal(self.cursor()?, None, self.cursor_place(query), position)
     }
 
     /// Opens a page cursor; of another tenant, caller or query it does not open.
     pub(crate) fn open_cursor(&self, query: Uuid, cursor: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        envelope::open(self.newest("cursor")?, self.cursor_place(query), cursor)
+        envelope::open(self.cursor()?, self.cursor_place(query), cursor)
     }
 
     fn cursor_place(&self, query: Uuid) -> Place {
@@ -199,24 +208,29 @@ fn mac(tenant: TenantId, key: &Key, domain: &[&str], bytes: &[u8]) -> Result<Key
 }
 
 impl RecordKey {
+    /// Whether it is the key of this row.
+    pub(crate) fn is_of(&self, table: &str, row: Uuid) -> bool {
+        self.row.table == table && self.row.row == row
+    }
+
     /// Seals a cell of this row.
     pub(crate) fn seal<K: Pii>(&self, value: &K) -> Result<Sealed<K>, Unreadable> {
-        envelope::seal(&self.key, None, self.row.cell(K::FIELD), value.expose().as_bytes()).map(Sealed::of)
+        envelope::seal(&self.cipher, None, self.row.cell(K::FIELD), value.expose().as_bytes()).map(Sealed::of)
     }
 
     /// Seals what is no cell, under a name of its own.
     pub(crate) fn seal_text(&self, name: &'static str, clear: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        envelope::seal(&self.key, None, Place { column: name, ..self.row }, clear)
+        envelope::seal(&self.cipher, None, Place { column: name, ..self.row }, clear)
     }
 
     /// Opens what [`RecordKey::seal_text`] sealed.
     pub(crate) fn open_text(&self, name: &'static str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-        envelope::open(&self.key, Place { column: name, ..self.row }, sealed)
+        envelope::open(&self.cipher, Place { column: name, ..self.row }, sealed)
     }
 
     /// Opens a cell of this row.
     pub(crate) fn open<K: Pii>(&self, sealed: &Sealed<K>) -> Result<Zeroizing<String>, Unreadable> {
-        let bytes = envelope::open(&self.key, self.row.cell(K::FIELD), sealed.bytes())?;
+        let bytes = envelope::open(&self.cipher, self.row.cell(K::FIELD), sealed.bytes())?;
         std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unreadable::Format)
     }
 }

@@ -79,7 +79,7 @@ pub enum Told {
 /// # Errors
 /// The database cannot be reached.
 pub async fn note(house: &House, tenant: TenantId) -> Result<Vec<Uuid>, Error> {
-    let scope = house.store().read_beside(tenant).await?;
+    let scope = house.store().read_beside(tenant);
     let webhooks = scope.find::<table::Entity>().all(scope.tx()).await?;
     drop(scope);
     let Some(from) = webhooks.iter().map(|webhook| webhook.position).min() else { return Ok(vec![]) };
@@ -143,7 +143,7 @@ pub async fn due(house: &House, tenant: TenantId, webhook: Uuid) -> Result<Vec<D
     let now = house.now();
     let free = Column::HeldUntil.is_null().or(Column::HeldUntil.lte(now));
     let due = |scope: &Scope| scope.find::<Entity>().filter(Column::WebhookId.eq(webhook)).filter(Column::DueAt.lte(now)).filter(free.clone());
-    let scope = house.store().read_beside(tenant).await?;
+    let scope = house.store().read_beside(tenant);
     let stands = standing(house, &scope, webhook).await?.is_some();
     if !stands || due(&scope).one(scope.tx()).await?.is_none() {
         return Ok(vec![]);
@@ -178,7 +178,7 @@ pub async fn ready(house: &House, tenant: TenantId, webhook: Uuid, due: &Due) ->
     if house.now() + LATE > due.until {
         return Ok(None);
     }
-    let scope = house.store().read_beside(tenant).await?;
+    let scope = house.store().read_beside(tenant);
     let Some((standing, principal)) = standing(house, &scope, webhook).await? else { return Ok(None) };
     drop(scope);
     let keyring = house.keyring(tenant).await?;
@@ -194,7 +194,7 @@ pub async fn ready(house: &House, tenant: TenantId, webhook: Uuid, due: &Due) ->
 /// The database cannot be reached: it must not be told then either.
 pub async fn about(house: &House, tenant: TenantId, webhook: Uuid, due: &Due) -> Result<bool, Error> {
     if due.known {
-        let scope = house.store().read_beside(tenant).await?;
+        let scope = house.store().read_beside(tenant);
         return Ok(scope.find::<Entity>().filter(held(webhook, due)).one(scope.tx()).await?.is_some());
     }
     let scope = house.store().write_beside(tenant).await?;

@@ -1,5 +1,5 @@
-//! How fast questions are answered: `queries [CUSTOMERS] [SECONDS]`, twenty thousand customers and five seconds by default, on
-//! PostgreSQL and SQLite.
+//! How fast questions are answered: `queries [CUSTOMERS] [SECONDS] [QUESTION…]`, twenty thousand customers, five seconds and all
+//! questions by default, on PostgreSQL and SQLite.
 //!
 //! Makes four tenants with so many customers in all, each with 5 contact records, 4 orders, a ticket and 2 tags, out of 11 source
 //! records; serves them with the program, everything governed, and every event synced to disk; checks that the answers are those
@@ -11,14 +11,13 @@
 //!   fields, of them 4 personal. Q5: a customer by phone. Q6: Q1 with the phone in the clear. W1: a contact record is added.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tests::served::{Client, Server, command};
 use tests::{Engine, Raw, engines};
 
 const TENANTS: u64 = 4;
@@ -101,24 +100,11 @@ async fn main() {
     }
 }
 
-fn program(settings: &[String], arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap().with_file_name("panorama"));
-    command.args(arguments).args(settings);
-    command
-}
-
-/// What the program says.
-fn run(settings: &[String], arguments: &[&str]) -> String {
-    let output = program(settings, arguments).stderr(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn fill(dir: &Path, settings: &[String], customers: u64) {
-    run(settings, &["migrate"]);
+    command(settings, &["migrate"]);
     for tenant in 0..TENANTS {
         let slug = format!("bench{tenant}");
-        run(settings, &["tenant", "create", &slug]);
+        command(settings, &["tenant", "create", &slug]);
         for (source, header, rows) in FILES {
             let file = dir.join(format!("{source}.csv"));
             let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
@@ -127,7 +113,7 @@ fn fill(dir: &Path, settings: &[String], customers: u64) {
                 rows(&mut out, tenant * (customers / TENANTS) + n);
             }
             out.flush().unwrap();
-            run(settings, &["import", file.to_str().unwrap(), "--tenant", &slug, "--source", source]);
+            command(settings, &["import", file.to_str().unwrap(), "--tenant", &slug, "--source", source]);
         }
     }
 }
@@ -199,81 +185,6 @@ fn phone(n: u64) -> String {
     format!("{}{:08}", ["138", "139", "150", "186"][(n % 4) as usize], 10_000_000 + n * 4_099 % 89_999_999)
 }
 
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(settings: &[String]) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = program(settings, &["serve", "--bind", &free.to_string(), "--log", "warn"]);
-        command.env("PANORAMA_LIMITS__RATE", "1000000").env("PANORAMA_LIMITS__CONCURRENCY", "1000");
-        let server = Self { child: command.stdout(Stdio::null()).spawn().unwrap(), address: free };
-        for _ in 0..600 {
-            if TcpStream::connect(free).is_ok() {
-                return server;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("the server does not answer");
-    }
-
-    fn request(&self, token: &str, purpose: Option<&str>, query: &str, variables: &Value) -> Vec<u8> {
-        let body = json!({ "query": query, "variables": variables }).to_string();
-        let purpose = purpose.map(|purpose| format!("X-Purpose: {purpose}\r\n")).unwrap_or_default();
-        let head = format!(
-            "POST /graphql HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{purpose}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        [head, body].concat().into_bytes()
-    }
-
-    /// Peak and present memory in MiB.
-    fn memory(&self) -> (u64, u64) {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) >> 10;
-        (of("VmHWM:"), of("VmRSS:"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A connection that stays.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::with_capacity(1 << 16, stream))
-    }
-
-    /// The status and the body.
-    fn ask(&mut self, request: &[u8], body: &mut Vec<u8>) -> u16 {
-        self.0.get_mut().write_all(request).unwrap();
-        let (mut line, mut status, mut length) = (String::new(), 0, 0);
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            match line.trim_end().split_once(' ') {
-                Some(("HTTP/1.1", rest)) => status = rest[..3].parse().unwrap(),
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length:") => length = value.parse().unwrap(),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        body.resize(length, 0);
-        self.0.read_exact(body).unwrap();
-        status
-    }
-}
-
 /// Seconds of CPU that each of the wanted processes has used.
 fn cpu(wanted: impl Fn(u32, &str) -> bool) -> HashMap<u32, f64> {
     let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -296,7 +207,7 @@ struct Load {
 }
 
 fn load(server: &Server, requests: &Arc<Vec<Vec<u8>>>, clients: u64, seconds: u64) -> Load {
-    let used = || (cpu(|pid, _| pid == server.child.id()), cpu(|_, name| name == "postgres"));
+    let used = || (cpu(|pid, _| pid == server.id()), cpu(|_, name| name == "postgres"));
     let (before, begun) = (used(), Instant::now());
     let threads: Vec<_> = (0..clients)
         .map(|client| {
@@ -336,7 +247,7 @@ async fn measure(server: &Server, settings: &[String], url: Option<&str>, dir: &
     let mut some = Vec::new();
     for tenant in 0..TENANTS {
         let slug = format!("bench{tenant}");
-        let token = |role: &str| run(settings, &["token", "service", "--tenant", &slug, "--name", role, "--role", role, "--days", "1"]).trim().to_owned();
+        let token = |role: &str| command(settings, &["token", "service", "--tenant", &slug, "--name", role, "--role", role, "--days", "1"]).trim().to_owned();
         let tokens = [token("support"), token("bi"), token("privacy")];
         let (mut body, mut after) = (Vec::new(), Value::Null);
         loop {
@@ -359,7 +270,8 @@ async fn measure(server: &Server, settings: &[String], url: Option<&str>, dir: &
         raw.run("CREATE UNIQUE INDEX sampled_n ON sampled (n)").await.unwrap();
         raw.run("VACUUM ANALYZE").await.unwrap();
     }
-    for question in questions() {
+    let named: Vec<String> = std::env::args().skip(3).collect();
+    for question in questions().into_iter().filter(|question| named.is_empty() || named.iter().any(|name| name == question.name)) {
         let requests: Vec<Vec<u8>> = some
             .iter()
             .enumerate()

@@ -1,0 +1,149 @@
+//! A transaction that begins with its first statement: whoever asks nothing of the database waits for nothing.
+//!
+//! On PostgreSQL it is begun, and told whose rows it may see, in one round trip, where the ORM takes one for each.
+
+use futures_util::TryStreamExt;
+use sea_orm::sqlx::{self, AssertSqlSafe, Executor, Postgres};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
+    StreamTrait, TransactionOptions, TransactionTrait,
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::Error;
+
+/// How a transaction begins.
+pub(crate) enum Begin {
+    /// On PostgreSQL: by these statements.
+    Postgres(String),
+    /// On SQLite.
+    Sqlite(SqliteTransactionMode),
+}
+
+/// A transaction. One that is dropped leaves nothing.
+pub(crate) struct Tx {
+    db: DatabaseConnection,
+    begin: Begin,
+    begun: Mutex<Option<Begun>>,
+}
+
+enum Begun {
+    Postgres(sqlx::Transaction<'static, Postgres>),
+    Sqlite(DatabaseTransaction),
+}
+
+impl Tx {
+    pub fn new(db: &DatabaseConnection, begin: Begin) -> Self {
+        Self { db: db.clone(), begin, begun: Mutex::default() }
+    }
+
+    /// Where the transaction is.
+    pub const fn db(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    /// Begins, whatever is asked first.
+    pub async fn start(&self) -> Result<(), DbErr> {
+        self.begun().await.map(drop)
+    }
+
+    /// The transaction, begun now if it was not yet.
+    async fn begun(&self) -> Result<impl std::ops::DerefMut<Target = Begun>, DbErr> {
+        let mut begun = self.begun.lock().await;
+        if begun.is_none() {
+            *begun = Some(match &self.begin {
+                Begin::Postgres(sql) => {
+                    let (pool, sql) = (self.db.get_postgres_connection_pool().clone(), AssertSqlSafe(sql.clone()));
+                    // In a task of its own: who asked may be gone before it is answered, and the driver only rolls back what it knows to have
+                    // begun. A connection must not go back with a transaction that nobody ends.
+                    let begun = tokio::spawn(async move { pool.begin_with(sql).await }).await;
+                    let begun = begun.map_err(|_| DbErr::Custom("the transaction did not begin".to_owned()))?;
+                    Begun::Postgres(begun.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?)
+                }
+                Begin::Sqlite(mode) => {
+                    let options = TransactionOptions { sqlite_transaction_mode: Some(*mode), ..Default::default() };
+                    Begun::Sqlite(self.db.begin_with_options(options).await?)
+                }
+            });
+        }
+        MutexGuard::try_map(begun, Option::as_mut).map_err(|_| DbErr::Custom("the transaction did not begin".to_owned()))
+    }
+
+    /// Hands the rows of a statement over as they come.
+    pub async fn each(&self, statement: Statement, mut take: impl FnMut(QueryResult) -> Result<(), Error> + Send) -> Result<(), Error> {
+        match &mut *self.begun().await? {
+            Begun::Postgres(tx) => {
+                let mut rows = tx.fetch(query(statement));
+                while let Some(row) = rows.try_next().await.map_err(query_failed)? {
+                    take(row.into())?;
+                }
+            }
+            Begun::Sqlite(tx) => {
+                let mut rows = tx.stream_raw(statement).await?;
+                while let Some(row) = rows.try_next().await? {
+                    take(row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        match self.begun.into_inner() {
+            None => Ok(()),
+            Some(Begun::Postgres(tx)) => tx.commit().await.map_err(exec_failed),
+            Some(Begun::Sqlite(tx)) => tx.commit().await,
+        }
+    }
+}
+
+fn query_failed(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+fn exec_failed(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
+}
+
+/// A statement with its values, which it takes along.
+fn query(statement: Statement) -> sqlx::query::Query<'static, Postgres, SqlxValues> {
+    let values = statement.values.unwrap_or_else(|| sea_orm::Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Tx {
+    fn get_database_backend(&self) -> DbBackend {
+        self.db.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match &mut *self.begun().await? {
+            Begun::Postgres(tx) => tx.execute(query(statement)).await.map(Into::into).map_err(exec_failed),
+            Begun::Sqlite(tx) => tx.execute_raw(statement).await,
+        }
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match &mut *self.begun().await? {
+            Begun::Postgres(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(Into::into).map_err(exec_failed),
+            Begun::Sqlite(tx) => tx.execute_unprepared(sql).await,
+        }
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match &mut *self.begun().await? {
+            Begun::Postgres(tx) => tx.fetch_optional(query(statement)).await.map(|row| row.map(Into::into)).map_err(query_failed),
+            Begun::Sqlite(tx) => tx.query_one_raw(statement).await,
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match &mut *self.begun().await? {
+            Begun::Postgres(tx) => tx.fetch_all(query(statement)).await.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_failed),
+            Begun::Sqlite(tx) => tx.query_all_raw(statement).await,
+        }
+    }
+}
