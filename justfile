@@ -40,7 +40,7 @@ bench-kills kills="100":
     KILLS={{kills}} cargo test --release --workspace -p tests --test all -- durable::
 
 # what is refused, and how fast; how many may listen
-siege subscribers="1000":
+siege subscribers="500":
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin siege -- {{subscribers}}
 

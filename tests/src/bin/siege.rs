@@ -1,5 +1,5 @@
-//! What a served program refuses, and how fast; and how many may listen to it: `siege [SUBSCRIBERS] [PER_SECOND] [SECONDS]`, a
-//! thousand subscribers, a hundred changes in each of ten seconds by default.
+//! What a served program refuses, and how fast; and how many may listen to it: `siege [SUBSCRIBERS] [PER_SECOND] [SECONDS]`, five
+//! hundred subscribers, fifty changes in each of ten seconds by default. More who begin at once may be told to come back (429).
 //!
 //! Abusive requests are sent a few times each over connections of their own; the time is that from the last byte sent to the first
 //! byte of the answer, which must be a refusal. Then as many clients as are asked for follow one customer each
@@ -24,7 +24,7 @@ const AGAIN: usize = 5;
 async fn main() {
     tests::synced();
     let number = |at: usize, default: u64| std::env::args().nth(at).map_or(default, |n| n.parse().expect("a number"));
-    let (subscribers, rate, seconds) = (number(1, 1_000), number(2, 100), number(3, 10));
+    let (subscribers, rate, seconds) = (number(1, 500), number(2, 50), number(3, 10));
     let dir = tempfile::tempdir().unwrap();
     for engine in engines() {
         let url = if engine == Engine::Postgres { Some(tests::database().await) } else { None };
