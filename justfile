@@ -22,8 +22,7 @@ generate:
 
 # how fast questions are answered on both databases, against one SQL statement that makes the same tree
 bench customers="20000" seconds="5":
-    cargo build --release -p api -p tests --bins
-    cargo run --release -p tests --bin queries -- {{customers}} {{seconds}}
+    cargo bench -p tests --bench questions -- {{customers}} {{seconds}}
 
 # how fast files become durable sealed rows, on both databases, against loading them as they are
 bench-import rows="1000000":
@@ -40,7 +39,7 @@ bench-kills kills="100":
     KILLS={{kills}} cargo test --release --workspace -p tests --test all -- durable::
 
 # what is refused, and how fast; how many may listen
-siege subscribers="500":
+siege subscribers="1000":
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin siege -- {{subscribers}}
 

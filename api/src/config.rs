@@ -1,5 +1,6 @@
 //! Configuration: defaults < file < environment < flags.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -85,6 +86,8 @@ pub struct Limits {
     pub spreads: usize,
     /// Complexity as the schema prices it.
     pub complexity: usize,
+    /// The same for roles that may ask for more, or for less.
+    pub complexity_of: BTreeMap<String, usize>,
     /// Seconds that a request may run.
     pub seconds: u64,
     /// Requests per second of one caller.
@@ -107,6 +110,7 @@ impl Default for Limits {
             directives: 50,
             spreads: 1_000,
             complexity: 20_000,
+            complexity_of: BTreeMap::from([("bi".to_owned(), 100_000)]),
             seconds: 10,
             rate: 200,
             concurrency: 16,

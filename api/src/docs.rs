@@ -11,7 +11,8 @@ use crate::graphql;
 /// The GraphQL schema in its definition language.
 #[must_use]
 pub fn schema() -> String {
-    graphql::schema(&Config::default()).sdl()
+    let config = Config::default();
+    graphql::schema(&config, config.limits.complexity).sdl()
 }
 
 /// The data dictionary as Markdown.

@@ -1,4 +1,5 @@
-//! Keeps the audit log while a server runs: makes events about many persons findable, signs checkpoints and publishes them.
+//! Keeps house while a server runs: makes events about many persons findable, signs checkpoints and publishes them, sweeps, and
+//! reviews the sources once a month.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use entity::{Error, House, audit, idempotency};
+use entity::{Error, House, audit, idempotency, quality};
 
 use crate::config::Config;
 use crate::error::Stop;
@@ -16,7 +17,7 @@ use crate::outbound::Address;
 const ROUND: Duration = Duration::from_secs(10);
 /// How often events about many persons are made findable.
 const SOON: Duration = Duration::from_secs(1);
-/// How often what has had its day is swept away.
+/// How often what has had its day is swept away, and it is looked whether a month's review is due.
 const SWEPT: Duration = Duration::from_mins(10);
 
 /// How long whoever takes checkpoints may take.
@@ -71,7 +72,7 @@ impl Published {
     }
 }
 
-/// Keeps the log as long as the house stands.
+/// Keeps the house as long as it stands.
 pub fn keep(house: &Arc<House>, mut published: Published) {
     let house = Arc::downgrade(house);
     tokio::spawn(async move {
@@ -97,6 +98,9 @@ pub fn keep(house: &Arc<House>, mut published: Published) {
                 swept = Instant::now();
                 if let Err(error) = idempotency::sweep(&held).await {
                     tracing::error!(%error, "idempotency keys that have had their day could not be taken away");
+                }
+                if let Err(error) = quality::monthly(&held).await {
+                    tracing::error!(%error, "the sources could not be reviewed");
                 }
             }
             drop(held);

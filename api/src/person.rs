@@ -3,7 +3,7 @@
 
 use entity::child::hanging;
 use entity::customer::{Customer, background};
-use entity::{Error, Guarded, Session, Wanted, audit, consent, contact, order, record, relation, ticket};
+use entity::{Error, Guarded, Session, Stretch, Wanted, audit, consent, contact, order, record, relation, ticket};
 use policy::{Pii, Verb, View};
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub async fn copy(session: &Session, customer: &Customer) -> Result<Value, Error
     });
     let mut section = |name: &str, rows: Vec<Value>| copy[name] = rows.into();
     let all = Wanted { orders: Some(ALL), contacts: Some(ALL), tickets: Some(ALL), lineages: None, tags: true };
-    let hanging = hanging(session, one, &all, None).await?;
+    let hanging = hanging(session, one, &all, Stretch::default()).await?;
     section(
         "tags",
         hanging

@@ -125,13 +125,65 @@ impl Connection<'_> {
     /// # Errors
     /// [`Error::Invalid`] for one that was made for something else.
     pub fn place(&self, session: &Session, cursor: &[u8]) -> Result<Place, Error> {
-        let stale = || Error::Invalid("after: not a cursor of this connection; start again without it".to_owned());
+        let stale = || Error::Invalid("not a cursor of this connection; start again without it".to_owned());
         let place = session.keyring().open_cursor(self.query(session), cursor).map_err(|_| stale())?;
         serde_json::from_slice(&place).map_err(|_| stale())
     }
 }
 
+/// Which of a customer's rows, newest first: the first behind a place, or the last in front of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// Behind this place.
+    pub after: Option<Place>,
+    /// In front of this one.
+    pub before: Option<Place>,
+    /// The last of them, and not the first.
+    pub last: bool,
+}
+
+impl Stretch {
+    /// Whether it is not bounded by a place.
+    #[must_use]
+    pub const fn open(&self) -> bool {
+        self.after.is_none() && self.before.is_none()
+    }
+
+    /// Which rows of a kind are in it.
+    fn holds<C: Child>(&self, values: &mut Vec<Value>) -> String {
+        let after = self.after.map(|place| format!(" AND {}", place.behind::<C>(values))).unwrap_or_default();
+        let before = self.before.map(|place| format!(" AND {}", place.ahead::<C>(values))).unwrap_or_default();
+        format!("{after}{before}")
+    }
+
+    /// In which order its rows are looked for.
+    fn order<C: Child>(&self) -> String {
+        if self.last { C::ORDER.replace("DESC", "ASC").replace("NULLS LAST", "NULLS FIRST") } else { C::ORDER.to_owned() }
+    }
+}
+
 impl Place {
+    /// Which rows of a kind come in front of it.
+    fn ahead<C: Child>(&self, values: &mut Vec<Value>) -> String {
+        let mut bound = |value: Value| {
+            values.push(value);
+            format!("${}", values.len() + 1)
+        };
+        let (at, id) = (C::READ[0], C::ID);
+        let (later, same) = match self.at {
+            Some(time) => {
+                let time = bound(time.into());
+                (format!("{at} > {time}"), format!("{at} = {time}"))
+            }
+            None => (format!("{at} IS NOT NULL"), format!("{at} IS NULL")),
+        };
+        match C::KIND.cmp(&self.kind) {
+            Ordering::Less => format!("({later} OR {same})"),
+            Ordering::Equal => format!("({later} OR ({same} AND {id} > {}))", bound(self.id.into())),
+            Ordering::Greater => format!("({later})"),
+        }
+    }
+
     /// Which rows of a kind come behind it.
     fn behind<C: Child>(&self, values: &mut Vec<Value>) -> String {
         let mut bound = |value: Value| {
@@ -258,12 +310,12 @@ pub struct Hanging {
     pub tags: Children<tag::Row>,
 }
 
-/// What is wanted of these customers, newest first; of a single one also what is behind a place.
+/// What is wanted of these customers in a stretch, newest first. Only a stretch of a single one's rows is bounded by places.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn hanging(session: &Session, customers: &[Customer], wanted: &Wanted, after: Option<Place>) -> Result<Hanging, Error> {
-    let limit = |limit: Option<u64>| if after.is_none() { limit } else { None };
+pub async fn hanging(session: &Session, customers: &[Customer], wanted: &Wanted, stretch: Stretch) -> Result<Hanging, Error> {
+    let limit = |limit: Option<u64>| if stretch.open() { limit } else { None };
     let mut hanging = Hanging {
         orders: Children::of(customers, limit(wanted.orders)),
         contacts: Children::of(customers, limit(wanted.contacts)),
@@ -274,13 +326,13 @@ pub async fn hanging(session: &Session, customers: &[Customer], wanted: &Wanted,
     if customers.is_empty() {
         return Ok(hanging);
     }
-    let mut question = Question::of(session.scope(), customers, after);
+    let mut question = Question::of(session.scope(), customers, stretch);
     question.ask::<order::Row>(wanted.orders);
     question.ask::<contact::Row>(wanted.contacts);
     question.ask::<ticket::Row>(wanted.tickets);
     question.ask::<record::Lineage>(wanted.lineages);
     // Tags have no time, so nothing of them is behind a place.
-    question.ask::<tag::Row>((wanted.tags && after.is_none()).then_some(u64::MAX >> 1));
+    question.ask::<tag::Row>((wanted.tags && stretch.open()).then_some(u64::MAX >> 1));
     for row in question.answer().await? {
         match u8::try_from(row.kind()?).unwrap_or(u8::MAX) {
             order::Row::KIND => hanging.orders.add(&row)?,
@@ -305,14 +357,14 @@ struct Question<'s> {
     /// How customers are named: one, or many by a list.
     whose: String,
     many: bool,
-    after: Option<Place>,
+    stretch: Stretch,
     parts: Vec<String>,
     /// Behind the tenant.
     values: Vec<Value>,
 }
 
 impl<'s> Question<'s> {
-    fn of(scope: &'s Scope, customers: &[Customer], after: Option<Place>) -> Self {
+    fn of(scope: &'s Scope, customers: &[Customer], stretch: Stretch) -> Self {
         let postgres = scope.tx().get_database_backend() == DbBackend::Postgres;
         let many = customers.len() != 1;
         let ids: Vec<Uuid> = customers.iter().map(Customer::id).collect();
@@ -321,27 +373,25 @@ impl<'s> Question<'s> {
             (true, true) => ("h.customer_id = one.id".to_owned(), vec![ids.into()]),
             (true, false) => scope.named("h.customer_id", &ids, 2),
         };
-        Self { scope, whose, many, after, parts: Vec::new(), values }
+        Self { scope, whose, many, stretch, parts: Vec::new(), values }
     }
 
     fn ask<C: Child>(&mut self, limit: Option<u64>) {
         let Some(limit) = limit else { return };
         let postgres = self.scope.tx().get_database_backend() == DbBackend::Postgres;
-        let behind = self.after.map(|place| format!(" AND {}", place.behind::<C>(&mut self.values))).unwrap_or_default();
+        let (within, order) = (self.stretch.holds::<C>(&mut self.values), self.stretch.order::<C>());
         self.values.push(limit.cast_signed().into());
         let (most, read, whose) = (self.values.len() + 1, columns::<C>(postgres), &self.whose);
-        let from = format!("FROM {} WHERE h.tenant_id = $1 AND {whose}{behind}", C::FROM);
+        let from = format!("FROM {} WHERE h.tenant_id = $1 AND {whose}{within}", C::FROM);
         let kind = C::KIND;
         self.parts.push(match (self.many, postgres) {
             // Whoever asks for one's rows walks an index to its limit.
-            (false, _) => format!("SELECT {NAMES} FROM (SELECT {read} {from} ORDER BY {} LIMIT ${most}) AS of{kind}", C::ORDER),
+            (false, _) => format!("SELECT {NAMES} FROM (SELECT {read} {from} ORDER BY {order} LIMIT ${most}) AS of{kind}"),
             (true, true) => format!(
-                "SELECT of{kind}.* FROM unnest($2::uuid[]) AS one(id) CROSS JOIN LATERAL (SELECT {read} {from} ORDER BY {} LIMIT ${most}) AS of{kind}",
-                C::ORDER
+                "SELECT of{kind}.* FROM unnest($2::uuid[]) AS one(id) CROSS JOIN LATERAL (SELECT {read} {from} ORDER BY {order} LIMIT ${most}) AS of{kind}"
             ),
             (true, false) => format!(
-                "SELECT {NAMES} FROM (SELECT {read}, ROW_NUMBER() OVER (PARTITION BY h.customer_id ORDER BY {}) AS place {from}) WHERE place <= ${most}",
-                C::ORDER
+                "SELECT {NAMES} FROM (SELECT {read}, ROW_NUMBER() OVER (PARTITION BY h.customer_id ORDER BY {order}) AS place {from}) WHERE place <= ${most}"
             ),
         });
     }

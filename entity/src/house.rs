@@ -217,8 +217,19 @@ impl House {
 
     /// Logs that somebody with a good token is nobody here, or not any more.
     async fn refused(&self, tenant: TenantId, subject: String, token: String, address: String) {
-        let nobody =
-            Principal { tenant, name: subject.clone(), subject, user: None, department: None, roles: vec![], token, address, purpose: None, operator: false };
+        let nobody = Principal {
+            tenant,
+            name: subject.clone(),
+            subject,
+            user: None,
+            department: None,
+            roles: vec![],
+            token,
+            address,
+            purpose: None,
+            registered_only: false,
+            operator: false,
+        };
         let logged = Session::run(self, &Arc::new(nobody), Operation::new("login", "login"), async |session| session.deny("login")).await;
         if let Err(error) = logged {
             tracing::error!(%error, "a refused login cannot be logged");
@@ -250,6 +261,7 @@ fn at_terminal(tenant: TenantId, login: &str) -> Principal {
         token: "terminal".to_owned(),
         address: "local".to_owned(),
         purpose: None,
+        registered_only: false,
         operator: true,
     }
 }

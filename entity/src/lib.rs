@@ -55,7 +55,7 @@ pub mod token;
 pub mod vault;
 pub mod webhook;
 
-pub use child::{Children, Connection, Hanging, Place, Wanted};
+pub use child::{Children, Connection, Hanging, Place, Stretch, Wanted};
 pub use error::Error;
 pub use guard::{Guarded, Open, Reaching, Whose};
 pub use house::{House, Settings};

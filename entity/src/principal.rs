@@ -35,6 +35,7 @@ pub struct Principal {
     pub(crate) token: String,
     pub(crate) address: String,
     pub(crate) purpose: Option<String>,
+    pub(crate) registered_only: bool,
     /// The operator at the terminal: only [`crate::House`] makes one.
     pub(crate) operator: bool,
 }
@@ -76,6 +77,12 @@ impl Principal {
     #[must_use]
     pub fn purpose(&self) -> Option<&str> {
         self.purpose.as_deref()
+    }
+
+    /// Whether this caller is answered registered documents only.
+    #[must_use]
+    pub const fn registered_only(&self) -> bool {
+        self.registered_only
     }
 
     /// How a row stands to this caller.

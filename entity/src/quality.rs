@@ -1,8 +1,8 @@
 //! The monthly quality review: five measures per source, kept from month to month.
 //!
 //! Completeness: filled cells of the mapped identity fields. Validity: rows that were not refused. Uniqueness: rows that were
-//! no repetition. Consistency: records whose name agrees with their customer's golden name. Timeliness: records changed or
-//! imported within the last ninety days. Each is a share from 0 to 1.
+//! no repetition. Consistency: records whose status and company, where they tell one, are their customer's. Timeliness: records
+//! changed or imported within the last ninety days. Each is a share from 0 to 1.
 
 use chrono::{DateTime, Duration, Utc};
 use policy::Verb;
@@ -12,7 +12,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::bulk::Existing;
 use crate::store::Tenanted;
-use crate::{Change, Error, Session, import, source};
+use crate::{Change, Error, House, Scope, Session, import, source};
 
 mod table {
     use crate::TenantId;
@@ -77,8 +77,42 @@ impl From<Model> for Review {
 /// [`Error::Denied`] to whom may not import.
 pub async fn review(change: &Change) -> Result<Vec<Review>, Error> {
     change.permit(Verb::ImportRun)?;
-    let scope = change.scope();
-    let month = change.now().with_timezone(&policy::clean::date::zone()).format("%Y-%m").to_string();
+    let rows = measured(change.scope(), change.now()).await?;
+    change.note("reviewed", rows.len());
+    keep(change.scope(), rows).await?;
+    let month = month(change.now());
+    Ok(history(change).await?.into_iter().filter(|review| review.month == month).collect())
+}
+
+/// Reviews the sources of tenants of whom this month has no review yet: a server does so by itself.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn monthly(house: &House) -> Result<(), Error> {
+    let now = house.now();
+    for tenant in house.tenants().await? {
+        let rows = {
+            let scope = house.store().read_beside(tenant.id);
+            if scope.find::<Entity>().filter(Column::Month.eq(month(now))).one(scope.tx()).await?.is_some() {
+                continue;
+            }
+            measured(&scope, now).await?
+        };
+        if !rows.is_empty() {
+            let scope = house.store().write_beside(tenant.id).await?;
+            keep(&scope, rows).await?;
+            scope.commit().await?;
+        }
+    }
+    Ok(())
+}
+
+/// `2026-11`.
+fn month(now: DateTime<Utc>) -> String {
+    now.with_timezone(&policy::clean::date::zone()).format("%Y-%m").to_string()
+}
+
+async fn measured(scope: &Scope, now: DateTime<Utc>) -> Result<Vec<table::ActiveModel>, Error> {
     let mut rows = Vec::new();
     for source in source::in_scope(scope).await? {
         let one = |sql: &'static str| async move { scope.number(sql, [source.id.into()]).await };
@@ -95,7 +129,7 @@ pub async fn review(change: &Change) -> Result<Vec<Review>, Error> {
              WHERE r.tenant_id = $1 AND r.source_id = $2 AND (r.status IS NULL OR c.status IS NULL OR r.status = c.status) \
              AND (r.company IS NULL OR c.company IS NULL OR r.company = c.company)")
         .await?;
-        let since = change.now() - Duration::days(90);
+        let since = now - Duration::days(90);
         let fresh = scope
             .number(
                 "SELECT count(*) AS n FROM source_record WHERE tenant_id = $1 AND source_id = $2 AND (imported_at >= $3 OR source_updated_at >= $3)",
@@ -110,7 +144,7 @@ pub async fn review(change: &Change) -> Result<Vec<Review>, Error> {
             duplicate += i64::from(row.duplicate);
         }
         rows.push(table::ActiveModel {
-            month: Set(month.clone()),
+            month: Set(month(now)),
             source: Set(source.name.clone()),
             records: Set(i32::try_from(records).unwrap_or(i32::MAX)),
             completeness: Set(share(filled, records * 3)),
@@ -118,14 +152,16 @@ pub async fn review(change: &Change) -> Result<Vec<Review>, Error> {
             uniqueness: Set(share(read - duplicate, read)),
             consistency: Set(share(agreeing, records)),
             timeliness: Set(share(fresh, records)),
-            at: Set(change.now()),
+            at: Set(now),
             ..Default::default()
         });
     }
-    change.note("reviewed", rows.len());
+    Ok(rows)
+}
+
+async fn keep(scope: &Scope, rows: Vec<table::ActiveModel>) -> Result<(), Error> {
     let measures = [Column::Records, Column::Completeness, Column::Validity, Column::Uniqueness, Column::Consistency, Column::Timeliness, Column::At];
-    scope.put(rows, Existing::Overwrite(&measures)).await?;
-    Ok(history(change).await?.into_iter().filter(|review| review.month == month).collect())
+    scope.put(rows, Existing::Overwrite(&measures)).await
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows, far below 2^52")]

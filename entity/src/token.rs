@@ -35,6 +35,7 @@ pub(crate) mod table {
         pub expires_at: ChronoDateTimeUtc,
         pub revoked_at: Option<ChronoDateTimeUtc>,
         pub last_used_at: Option<ChronoDateTimeUtc>,
+        pub registered_only: bool,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
@@ -56,12 +57,26 @@ pub fn read(presented: &str) -> Option<(crate::TenantId, [u8; 32])> {
     (secret.len() == 64).then(|| (crate::TenantId(tenant), Sha256::digest(presented.as_bytes()).into()))
 }
 
+/// What a token is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'t> {
+    /// Its roles.
+    pub roles: &'t [&'t str],
+    /// What for, when the caller declares nothing.
+    pub purpose: Option<&'t str>,
+    /// How long it stands.
+    pub days: i64,
+    /// Whether it is answered registered documents only.
+    pub registered_only: bool,
+}
+
 /// Issues a token in place of any older one of the same name. The text is returned once and never stored.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not manage the tenant; a role that the policy does not know, or that one person alone does not
 /// give; a purpose that is not one of the tenant's; a time out of range.
-pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<&str>, days: i64) -> Result<Zeroizing<String>, Error> {
+pub async fn issue(change: &Change, name: &str, terms: Terms<'_>) -> Result<Zeroizing<String>, Error> {
+    let Terms { roles, purpose, days, registered_only } = terms;
     change.permit(Verb::TenantManage)?;
     change.confide();
     change.known_roles(roles)?;
@@ -85,6 +100,7 @@ pub async fn issue(change: &Change, name: &str, roles: &[&str], purpose: Option<
         expires_at: Set(expires_at),
         revoked_at: Set(None),
         last_used_at: Set(None),
+        registered_only: Set(registered_only),
         ..Default::default()
     };
     change.note("token", name);
@@ -124,6 +140,8 @@ pub struct Token {
     pub revoked_at: Option<DateTime<Utc>>,
     /// When the log saw its name last.
     pub last_used_at: Option<DateTime<Utc>>,
+    /// Whether it is answered registered documents only.
+    pub registered_only: bool,
 }
 
 /// The tokens of the tenant, newest first.
@@ -144,6 +162,7 @@ pub async fn all(session: &Session) -> Result<Vec<Token>, Error> {
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            registered_only: row.registered_only,
             last_used_at: seen.first().map(|row| row.try_get("", "at")).transpose()?,
         });
     }
@@ -198,6 +217,7 @@ async fn admitted(scope: &Scope, tokens: Select<table::Entity>, now: DateTime<Ut
         token: token.id.to_string(),
         address: String::new(),
         purpose: token.purpose,
+        registered_only: token.registered_only,
         operator: false,
     })
 }

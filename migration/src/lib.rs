@@ -18,6 +18,8 @@ mod m20261122_000012_cells;
 mod m20261122_000013_documents;
 mod m20261122_000014_webhooks;
 mod m20261122_000015_idempotency;
+mod m20261122_000016_registered_only;
+mod m20261122_000017_statistics;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -110,6 +112,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000013_documents::Migration),
             Box::new(m20261122_000014_webhooks::Migration),
             Box::new(m20261122_000015_idempotency::Migration),
+            Box::new(m20261122_000016_registered_only::Migration),
+            Box::new(m20261122_000017_statistics::Migration),
         ]
     }
 }

@@ -7,7 +7,7 @@ use api::auth::Issuer;
 use api::config::Config;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use tests::{Home, homes};
 
@@ -112,5 +112,63 @@ async fn registered_documents_are_asked_by_their_hash_and_may_be_all_that_is_ans
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(ask(json!({ "query": "{ me { name } }" })).await.0, 200);
         assert_eq!(home.tenant("acme").persona("support").query("{ registeredDocuments { text } }").await.code(), "FORBIDDEN");
+    }
+}
+
+/// A token as an identity provider signs it, which names the key.
+fn named(token: &str, key: &str, secret: u8) -> String {
+    let claims = token.split('.').nth(1).unwrap();
+    let header = URL_SAFE_NO_PAD.encode(json!({ "alg": "EdDSA", "typ": "JWT", "kid": key }).to_string());
+    let said = format!("{header}.{claims}");
+    let signature = SigningKey::from_bytes(&[secret; 32]).sign(said.as_bytes());
+    format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_identity_provider_adds_is_learned_and_one_that_it_takes_away_is_forgotten() {
+    for home in homes().await {
+        let file = home.config.data_dir.join("jwks.json");
+        let set = |key: &str, secret: u8| {
+            let x = URL_SAFE_NO_PAD.encode(SigningKey::from_bytes(&[secret; 32]).verifying_key().as_bytes());
+            std::fs::write(&file, json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": key, "x": x }] }).to_string()).unwrap();
+        };
+        set("k1", 7);
+        let config = Config { jwks_file: Some(file.clone()), ..home.config.clone() };
+        let listening = api::http::listen(&config, Arc::clone(&home.house), api::home::issuer(&config).unwrap()).unwrap();
+        let url = listening.url.clone();
+        tokio::spawn(listening.server);
+        let tenant = home.house.tenant("globex").await.unwrap().id;
+        let token = Issuer::of(&[1; 32], "panorama", "panorama").unwrap().issue(tenant, "sales", None, chrono::Duration::minutes(5)).unwrap();
+        let (old, new) = (named(&token, "k1", 7), named(&token, "k2", 8));
+        assert_eq!((me(&url, &old).await.0, me(&url, &new).await.0), (200, 401));
+        assert_eq!(me(&url, &named(&token, "k1", 8)).await.0, 401, "signed with another key than it names");
+        set("k2", 8);
+        assert_eq!(me(&url, &new).await.0, 401, "the set is not read again for every token");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!((me(&url, &new).await.0, me(&url, &old).await.0), (200, 401));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_registered_documents_gets_nothing_else() {
+    for home in homes().await {
+        let text = "query Mine { me { subject } }";
+        let register = "mutation($texts: [String!]!) { registerDocuments(name: \"kiosk\", texts: $texts) { result { documentId } } }";
+        let registered = admin(&home, register, json!({ "texts": [text] })).await["registerDocuments"]["result"][0]["documentId"].clone();
+        let issue = "mutation { issueToken(name: \"kiosk\", roles: [\"bi\"], registeredOnly: true) { result } }";
+        let token = admin(&home, issue, json!({})).await["issueToken"]["result"].as_str().unwrap().to_owned();
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        assert_eq!(home.post(&headers, json!({ "documentId": registered }).to_string()).await.1["data"]["me"]["subject"], "token:kiosk");
+        assert_eq!(home.post(&headers, json!({ "query": text }).to_string()).await.0, 200, "the text of one that is registered");
+        for other in ["{ me { name } }", "{ __schema { types { name } } }", "subscription { customerChanged { id } }"] {
+            let (_, refused) = home.post(&headers, json!({ "query": other }).to_string()).await;
+            assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
+        }
+        let streamed = reqwest::Client::new().post(format!("{}/graphql/stream", home.url)).bearer_auth(&token).header("content-type", "application/json");
+        let streamed = streamed.body(json!({ "query": "{ me { name } }" }).to_string()).send().await.unwrap();
+        assert_eq!(streamed.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"], "FORBIDDEN");
+        let list = admin(&home, "{ tokens { name registeredOnly } }", json!({})).await["tokens"].clone();
+        assert!(list.as_array().unwrap().contains(&json!({ "name": "kiosk", "registeredOnly": true })), "{list}");
     }
 }

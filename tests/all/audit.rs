@@ -152,7 +152,9 @@ async fn failures_are_events_too() {
         let tenant = home.house.tenant("acme").await.unwrap();
         let steward = home.house.operator(tenant.id, "test", "steward", Some("data_quality"));
         let minted = entity::Change::run(&home.house, &steward, entity::Operation::new("command", "Token.service"), async |change| {
-            entity::token::issue(change, "x", &["admin"], None, 1).await.map_err(entity::Unaccounted::Failed)
+            entity::token::issue(change, "x", entity::token::Terms { roles: &["admin"], purpose: None, days: 1, registered_only: false })
+                .await
+                .map_err(entity::Unaccounted::Failed)
         });
         assert!(minted.await.is_err());
         let log = home.tenant("acme").persona("auditor").ask(EVENTS, json!({ "f": { "outcome": "denied" } })).await;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use tests::schema::Schema;
 use tests::{Home, homes};
 
 /// How often each is tried; the environment asks for more.
@@ -99,5 +100,39 @@ async fn any_document_id_and_cursor_gets_an_answer() {
             }
         }
         home.tenant("acme").persona("steward").query("{ me { subject } }").await.data();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_value_in_any_argument_gets_an_answer() {
+    const PERSONAS: [(&str, &str); 5] =
+        [("steward", "data_quality"), ("privacy", "privacy_request"), ("auditor", ""), ("admin", ""), ("sales", "sales_follow_up")];
+    for home in homes().await {
+        let schema = Schema::told_to_all(&home, &PERSONAS).await;
+        let id = home.tenant("globex").persona("steward").query("{ customers(first: 1) { nodes { id } } }").await.data()["customers"]["nodes"][0]["id"].clone();
+        let (id, mut runner) = (id.as_str().unwrap().to_owned(), runner());
+        let mut pick = |of: usize| some(&mut runner, &(0..of));
+        for case in 0..cases() / 30 {
+            // Who requires registered documents is answered nothing else from then on.
+            for root in schema.roots().iter().filter(|root| root.name != "requireRegisteredDocuments") {
+                let query = schema.anything(root, &id, &mut pick);
+                let (persona, purpose) = PERSONAS[pick(PERSONAS.len())];
+                let desk = home.tenant("globex").persona(persona);
+                let answer = if purpose.is_empty() { desk.query(&query).await } else { desk.purpose(purpose).query(&query).await };
+                let known = [
+                    "FORBIDDEN",
+                    "NOT_FOUND",
+                    "CONFLICT",
+                    "BAD_USER_INPUT",
+                    "GRAPHQL_VALIDATION_FAILED",
+                    "SEARCH_BUDGET_EXCEEDED",
+                    "QUERY_TOO_COMPLEX",
+                    "PURPOSE_REQUIRED",
+                ];
+                let errors = answer.body["errors"].as_array().cloned().unwrap_or_default();
+                let foreseen = errors.iter().all(|error| known.iter().any(|code| error["extensions"]["code"] == *code));
+                assert!(foreseen && [200, 294, 422].contains(&answer.status), "{case}, {persona}: {query} {} {}", answer.status, answer.body);
+            }
+        }
     }
 }

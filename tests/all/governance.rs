@@ -1,5 +1,6 @@
 //! Governance as a tenant lives with it: policies change under a second pair of eyes, sight follows, persons have rights.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use api::intake::{self, File, Options, Report};
@@ -366,5 +367,41 @@ async fn ten_thousand_guesses_at_a_masked_phone_are_answered_five_times() {
         }
         let (answered, refused) = guessers.join_all().await.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         assert_eq!((answered, refused), (5, 9_995));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_summed_up_by_month_where_enough_ordered() {
+    for home in homes().await {
+        let mut rows = "订单编号,买家昵称,收货人手机,邮箱,商品名称,数量,实付金额,下单时间,收货地址,订单状态,买家留言\n".to_owned();
+        for n in 0..6 {
+            // The last of January in Chinese time is still the day before in UTC; two of them order in February.
+            writeln!(rows, "Q4-{n},欧阳甲{n},1361239730{n},,保温杯,1,10.5{n},2021-01-31 23:30:00,杭州市文三路1号,交易成功,").unwrap();
+            if n < 2 {
+                writeln!(rows, "Q4-{n}-2,欧阳甲{n},1361239730{n},,保温杯,1,1.00,2021-02-01 00:30:00,杭州市文三路1号,交易成功,").unwrap();
+            }
+        }
+        let tenant = home.house.tenant("globex").await.unwrap();
+        let steward = home.house.operator(tenant.id, "test", "steward", Some("data_quality"));
+        let file = File::of("ecom", "orders.csv", rows.into_bytes());
+        intake::run(&home.house, &steward, &[file], &Options::default(), &mut |_| {}).await.unwrap();
+        let query = "query($from: String, $to: String) { ordersByMonth(from: $from, to: $to) { month orders amount } }";
+        let bi = async |variables: Value| home.tenant("globex").persona("bi").ask(query, variables).await;
+        let told = bi(json!({ "from": "2021-01", "to": "2021-02" })).await.data()["ordersByMonth"].clone();
+        let january = json!({ "month": "2021-01", "orders": 6, "amount": "63.15" });
+        assert_eq!(told, json!([january, { "month": "2021-02", "orders": null, "amount": null }]));
+        assert_eq!(bi(json!({ "from": "2021-01", "to": "2021-01" })).await.data()["ordersByMonth"], json!([january]));
+        assert!(bi(json!({})).await.data()["ordersByMonth"].as_array().unwrap().len() > 2);
+        for wrong in ["2021-01-15", "2021", "13812345678"] {
+            let refused = bi(json!({ "to": wrong })).await;
+            assert!(refused.code() == "BAD_USER_INPUT" && !refused.body.to_string().contains("13812345678"), "{refused:?}");
+        }
+        assert_eq!(home.tenant("globex").persona("auditor").ask(query, json!({})).await.code(), "FORBIDDEN");
+        // Who was restricted is in no sum any more: five are left.
+        let restrict = "mutation($id: ID!) { restrictCustomer(customer: $id, restricted: true, reason: \"asked for\") { userErrors { message } } }";
+        let one = with_phone(&home, "13612397300").await["id"].clone();
+        ask(&home, "privacy", "privacy_request", restrict, json!({ "id": one })).await;
+        let rest = bi(json!({ "from": "2021-01", "to": "2021-01" })).await.data()["ordersByMonth"][0].clone();
+        assert_eq!((&rest["orders"], &rest["amount"]), (&json!(5), &json!("52.65")));
     }
 }

@@ -23,7 +23,7 @@ async fn user(home: &Home, subject: &str, department: Option<&str>, roles: &[&st
 }
 
 async fn service(home: &Home, name: &str, roles: &[&str]) -> String {
-    operated(home, async |change| token::issue(change, name, roles, None, 1).await).await.to_string()
+    operated(home, async |change| token::issue(change, name, token::Terms { roles, purpose: None, days: 1, registered_only: false }).await).await.to_string()
 }
 
 async fn ask(home: &Home, persona: &str, query: &str, variables: Value) -> Value {

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod benches;
 mod breaking;
 mod bundles;
 mod cells;
@@ -28,6 +29,7 @@ mod published;
 mod refused;
 mod rights;
 mod runs;
+mod shown;
 mod steward;
 mod stored;
 mod terminal;

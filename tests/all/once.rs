@@ -31,6 +31,13 @@ async fn what_is_asked_twice_is_done_once_and_answered_alike() {
         assert!(first.0 == 200 && first.1["data"]["createCustomer"]["result"]["id"].is_string(), "{first:?}");
         assert!(answers.iter().all(|answer| answer == first), "{answers:?}");
         assert_eq!(customers(&home).await, before + 1);
+        // Sent to where streams are, it is the same request.
+        let token = home.tenant("globex").persona("sales").token().await;
+        let streamed = reqwest::Client::new().post(format!("{}/graphql/stream", home.url)).bearer_auth(&token).header("content-type", "application/json");
+        let streamed = streamed.header("x-purpose", "sales_follow_up").header("idempotency-key", "one");
+        let told = streamed.body(json!({ "query": MAKE, "variables": variables }).to_string()).send().await.unwrap().text().await.unwrap();
+        assert!(told.contains(first.1["data"]["createCustomer"]["result"]["id"].as_str().unwrap()), "{told}");
+        assert_eq!(customers(&home).await, before + 1);
         // The key stands for that request of that caller.
         let (status, other) = ask(&home, "sales", "one", MAKE, json!({ "phone": "13612398002" })).await;
         assert_eq!((status, &other["errors"][0]["extensions"]["code"]), (422, &json!("BAD_USER_INPUT")), "{other}");

@@ -95,6 +95,65 @@ async fn a_timeline_in_pages_is_the_timeline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_on_a_customer_is_paged_backwards_too() {
+    for home in homes().await {
+        let id = customer(&home, "13612399005").await;
+        for hour in ["08", "09", "09", "10", "11"] {
+            let at = format!("2026-11-20T{hour}:00:00Z");
+            contact(&home, &id, &at, hour).await;
+            order(&home, &id, &at, &format!("B-{hour}-{}", uuid::Uuid::now_v7())).await;
+        }
+        for connection in ["contacts", "orders", "timeline"] {
+            let node = if connection == "timeline" { "title" } else { "id" };
+            let query = format!(
+                "query($id: ID!, $first: Int, $after: String, $last: Int, $before: String) {{ customer(id: $id) {{
+                 {connection}(first: $first, after: $after, last: $last, before: $before) {{
+                 nodes {{ {node} }} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} totalCount }} }} }}"
+            );
+            let page = async |variables: Value| {
+                let mut all = variables;
+                all["id"] = id.clone();
+                ask(&home, &query, all).await["customer"][connection].clone()
+            };
+            let whole = page(json!({ "first": 100 })).await;
+            let all = whole["nodes"].as_array().unwrap().clone();
+            assert!(all.len() >= 5 && whole["totalCount"] == json!(all.len()), "{whole}");
+            for last in [1, 2, 3, 100] {
+                let (mut seen, mut before, mut pages) = (Vec::new(), Value::Null, 0);
+                loop {
+                    let part = page(json!({ "last": last, "before": before })).await;
+                    assert_eq!(part["pageInfo"]["hasNextPage"], json!(pages > 0));
+                    assert_eq!(part["totalCount"], whole["totalCount"]);
+                    seen.splice(0..0, part["nodes"].as_array().unwrap().clone());
+                    before = part["pageInfo"]["startCursor"].clone();
+                    pages += 1;
+                    if part["pageInfo"]["hasPreviousPage"] == json!(false) {
+                        break;
+                    }
+                }
+                assert_eq!(seen, all, "{connection}, {last} at a time");
+            }
+            // Between two cursors.
+            let (head, tail) = (page(json!({ "first": 1 })).await, page(json!({ "last": 1 })).await);
+            let between = json!({ "first": 100, "after": head["pageInfo"]["endCursor"], "before": tail["pageInfo"]["startCursor"] });
+            assert_eq!(page(between).await["nodes"].as_array().unwrap(), &all[1..all.len() - 1]);
+            for wrong in [json!({ "first": 1, "last": 1 }), json!({ "last": 0 }), json!({ "last": 101 }), json!({ "last": 1, "before": "AAAA" })] {
+                let mut variables = wrong;
+                variables["id"] = id.clone();
+                let refused = home.tenant("globex").persona("sales").purpose("sales_follow_up").ask(&query, variables).await;
+                assert_eq!(refused.code(), "BAD_USER_INPUT");
+            }
+        }
+        // The last of each of a page's customers.
+        let query = "{ customers(first: 100, filter: {mine: true}) { nodes { id orders(last: 1) { nodes { number } } } } }";
+        for node in ask(&home, query, json!({})).await["customers"]["nodes"].as_array().unwrap() {
+            let alone = "query($id: ID!) { customer(id: $id) { id orders(last: 1) { nodes { number } } } }";
+            assert_eq!(ask(&home, alone, json!({ "id": node["id"] })).await["customer"], *node);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_asked_together_is_answered_as_if_asked_apart() {
     for home in homes().await {
         let (one, two) = (customer(&home, "13612399003").await, customer(&home, "13612399004").await);

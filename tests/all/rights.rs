@@ -338,7 +338,9 @@ async fn a_retired_purpose_serves_no_token_and_comes_back_only_where_it_opens_no
         let admin = home.house.operator(globex, "test", "admin", None);
         let issue = async |purpose: &str| {
             let issued = Change::run(&home.house, &admin, Operation::new("command", "Token.service"), async |change| {
-                entity::token::issue(change, "robot", &["support"], Some(purpose), 1).await.map_err(Unaccounted::Failed)
+                entity::token::issue(change, "robot", entity::token::Terms { roles: &["support"], purpose: Some(purpose), days: 1, registered_only: false })
+                    .await
+                    .map_err(Unaccounted::Failed)
             });
             issued.await.map(|token| token.to_string()).map_err(|error| error.to_string())
         };

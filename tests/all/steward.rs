@@ -88,6 +88,49 @@ async fn a_wrong_merge_is_undone_any_number_of_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_leads_on_however_often_its_customer_was_merged() {
+    for home in homes().await {
+        let name = |n: usize| ["甲", "乙", "丙", "丁", "戊", "己", "庚", "辛"][n % 8];
+        let rows: String = (0..24).map(|n| format!("{},欧阳{}{},136123971{n:02},,甲公司,,成交客户,李经理\n", 91_000 + n, name(n), name(n / 8))).collect();
+        import(&home, &rows).await;
+        let mut ids = Vec::new();
+        for n in 0..24 {
+            ids.push(text(&with_phone(&home, &format!("136123971{n:02}")).await, "id").to_owned());
+        }
+        for pair in ids.windows(2) {
+            let merge =
+                format!("mutation {{ mergeCustomers(winner: \"{}\", loser: \"{}\", reason: \"one\") {{ userErrors {{ message }} }} }}", pair[1], pair[0]);
+            assert_eq!(ask(&home, &merge).await["mergeCustomers"]["userErrors"], json!([]));
+        }
+        let redirected = ask(&home, &format!("{{ customer(id: \"{}\") {{ id }} }}", ids[0])).await;
+        assert_eq!(text(&redirected["customer"], "id"), ids[23]);
+        home.sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_a_telephone_number_or_an_address_is_not_stored_as_it_is() {
+    for home in homes().await {
+        let rows = |status: &str| {
+            format!("13612397200,欧阳甲一,13612397200,,甲公司,,{status},李经理\na.b@example.com,欧阳乙二,13612397201,,乙公司,,{status},李经理\n")
+        };
+        let counts = import(&home, &rows("成交客户")).await.files[0].counts;
+        assert_eq!((counts.created, counts.rejected), (2, 0), "{counts:?}");
+        let raw = home.raw().await;
+        raw.as_tenant(home.engine, "globex").await;
+        let clear = "SELECT count(*) FROM source_record WHERE external_id LIKE '%13612397200%' OR external_id LIKE '%example.com%'";
+        assert_eq!(raw.number(clear).await, 0);
+        // It is known again all the same.
+        let again = import(&home, &rows("成交客户")).await.files[0].counts;
+        assert_eq!((again.unchanged, again.created), (2, 0), "{again:?}");
+        let changed = import(&home, &rows("流失客户")).await.files[0].counts;
+        assert_eq!((changed.updated, changed.created), (2, 0), "{changed:?}");
+        let sources = ask(&home, "{ findCustomer(by: {phone: \"13612397200\"}) { sources { externalId } } }").await;
+        assert_eq!(sources["findCustomer"]["sources"][0]["externalId"], "row 1", "{sources}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_are_split_off_and_the_split_holds() {
     for home in homes().await {
         import(&home, "91001,欧阳甲一,13812345670,,甲公司,,成交客户,李经理\n91002,欧阳甲一,13812345670,,乙公司,,潜在客户,李经理\n").await;
@@ -398,6 +441,13 @@ async fn a_sample_is_judged_and_signed_and_quality_is_reviewed() {
             "{reviewed}"
         );
         assert_eq!(ask(&home, "{ qualityReviews { month } }").await["qualityReviews"].as_array().unwrap().len(), reviews.len());
+        // Where nobody reviewed a month, the server does so itself, once.
+        entity::quality::monthly(&home.house).await.unwrap();
+        let theirs = async || home.tenant("acme").persona("steward").query("{ qualityReviews { month source at } }").await.data()["qualityReviews"].clone();
+        let first = theirs().await;
+        assert!(first.as_array().unwrap().len() >= 4, "{first}");
+        entity::quality::monthly(&home.house).await.unwrap();
+        assert_eq!(theirs().await, first);
         home.sound().await;
     }
 }

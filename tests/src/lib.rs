@@ -8,6 +8,8 @@
 
 mod postgres;
 mod program;
+pub mod questions;
+pub mod schema;
 pub mod score;
 pub mod served;
 mod taker;
@@ -198,7 +200,13 @@ impl<'h> Desk<'h> {
         if self.persona == "bi" {
             let admin = self.home.house.operator(tenant.id, "test", "admin", None);
             let issued = entity::Change::run(&self.home.house, &admin, entity::Operation::new("command", "Token.service"), async |change| {
-                entity::token::issue(change, &format!("bi-{}", std::process::id()), &["bi"], None, 1).await.map_err(entity::Unaccounted::Failed)
+                entity::token::issue(
+                    change,
+                    &format!("bi-{}", std::process::id()),
+                    entity::token::Terms { roles: &["bi"], purpose: None, days: 1, registered_only: false },
+                )
+                .await
+                .map_err(entity::Unaccounted::Failed)
             });
             return issued.await.unwrap().to_string();
         }

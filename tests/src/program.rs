@@ -6,16 +6,17 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 /// The built binary.
-static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+pub static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let here = std::env::current_exe().unwrap();
-    // A test stands in `deps`; a bench beside the program, which was built with it.
+    // A test stands in `deps`; a bench beside the program, which was built with it. As part of the workspace it is built as the tests
+    // were, and nothing twice.
     let dir = here.parent().unwrap();
     if !dir.ends_with("deps") {
         return dir.join("panorama");
     }
     let profile = dir.parent().unwrap().to_owned();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--package", "api", "--bin", "panorama"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    build.args(["build", "--quiet", "--workspace", "--bin", "panorama"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     if profile.ends_with("release") {
         build.arg("--release");
     }

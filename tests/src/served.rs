@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 fn program(settings: &[String], arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap().with_file_name("panorama"));
+    let mut command = Command::new(&*crate::program::BINARY);
     command.args(arguments).args(settings);
     command
 }

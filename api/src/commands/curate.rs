@@ -8,7 +8,7 @@ use entity::customer::{By, Customer, find};
 use entity::pair::{Decision, Duplicate};
 use entity::setting::{self, Thresholds};
 use entity::signoff::{self, Signoff};
-use entity::{Change, Guarded, Session, Wanted, merge, pair, pin};
+use entity::{Change, Guarded, Session, Stretch, Wanted, merge, pair, pin};
 use policy::survivorship::{Survives, Survivorship};
 use policy::{Field, Pii, View};
 use std::fmt::Write;
@@ -326,7 +326,7 @@ impl Customers {
                 let looked = async |session: std::sync::Arc<Session>| {
                     let customer = of_number(&session, &number).await?;
                     let wanted = Wanted { lineages: Some(1_000), ..Wanted::default() };
-                    let hanging = hanging(&session, std::slice::from_ref(&customer), &wanted, None).await?;
+                    let hanging = hanging(&session, std::slice::from_ref(&customer), &wanted, Stretch::default()).await?;
                     Ok(hanging
                         .lineages
                         .mine(customer.id())

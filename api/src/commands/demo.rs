@@ -186,7 +186,7 @@ async fn issue(house: &House, config: &Config, company: &Company) -> Result<BTre
     }
     let admin = house.operator(tenant.id, &login(), "admin", None);
     let service = Change::run(house, &admin, Operation::new("command", "Token.service"), async |change| {
-        token::issue(change, "demo-bi", &["bi"], None, 1).await.map_err(Unaccounted::Failed)
+        token::issue(change, "demo-bi", token::Terms { roles: &["bi"], purpose: None, days: 1, registered_only: false }).await.map_err(Unaccounted::Failed)
     });
     tokens.insert("bi", service.await?.to_string());
     Ok(tokens)

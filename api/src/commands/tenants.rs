@@ -107,6 +107,9 @@ pub enum Token {
         /// How long it lasts.
         #[arg(long, default_value_t = 90)]
         days: i64,
+        /// It is answered registered documents only.
+        #[arg(long)]
+        registered_only: bool,
     },
     /// Revoke a service token.
     Revoke {
@@ -197,12 +200,13 @@ impl Token {
                 let lasts = Duration::try_hours(hours).filter(|_| (1..=8_760).contains(&hours)).ok_or_else(|| Stop::new("--hours: a number from 1 to 8760"))?;
                 print(&format!("{}\n", home::issuer(config)?.issue(tenant.id, &user, purpose.as_deref(), lasts)?))
             }
-            Self::Service { tenant, name, roles, purpose, days } => {
+            Self::Service { tenant, name, roles, purpose, days, registered_only } => {
                 let tenant = house.tenant(&tenant).await?;
                 let operator = house.operator(tenant.id, &login(), "admin", None);
                 let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+                let terms = token::Terms { roles: &roles, purpose: purpose.as_deref(), days, registered_only };
                 let issued = Change::run(&house, &operator, Operation::new("command", "Token.service"), async |change| {
-                    token::issue(change, &name, &roles, purpose.as_deref(), days).await.map_err(Unaccounted::Failed)
+                    token::issue(change, &name, terms).await.map_err(Unaccounted::Failed)
                 });
                 print(&format!("{}\n", issued.await?.as_str()))
             }

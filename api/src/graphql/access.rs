@@ -30,12 +30,14 @@ pub struct ServiceToken {
     revoked_at: Option<DateTime<Utc>>,
     /// When the log saw its name last.
     last_used_at: Option<DateTime<Utc>>,
+    /// Whether it is answered registered documents only.
+    registered_only: bool,
 }
 
 impl ServiceToken {
     pub fn of(token: token::Token) -> Self {
-        let token::Token { name, roles, purpose, created_at, expires_at, revoked_at, last_used_at } = token;
-        Self { name, roles, purpose, created_at, expires_at, revoked_at, last_used_at }
+        let token::Token { name, roles, purpose, created_at, expires_at, revoked_at, last_used_at, registered_only } = token;
+        Self { name, roles, purpose, created_at, expires_at, revoked_at, last_used_at, registered_only }
     }
 }
 
@@ -137,7 +139,8 @@ async fn tellable(ctx: &Context<'_>, query: &str) -> std::result::Result<(), Str
 /// What administrators let in.
 #[Object(serial)]
 impl Access {
-    /// Issues a token for a machine, in place of an older one of the same name. Its text is in the answer and nowhere else.
+    /// Issues a token for a machine, in place of an older one of the same name. Its text is in the answer and nowhere else. With
+    /// `registeredOnly` it is answered registered documents only, whatever the tenant requires.
     async fn issue_token(
         &self,
         ctx: &Context<'_>,
@@ -145,13 +148,15 @@ impl Access {
         roles: Vec<String>,
         purpose: Option<String>,
         #[graphql(default = 90)] days: i32,
+        #[graphql(default = false)] registered_only: bool,
     ) -> Result<Payload<String>> {
         let word = !name.is_empty() && name.len() <= 60 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if !word {
             return payload(ctx, Err(Error::Invalid("name: 1 to 60 characters of a-z, A-Z, 0-9, - _ and .".to_owned())));
         }
         let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-        payload(ctx, token::issue(change(ctx), &name, &roles, purpose.as_deref(), days.into()).await.map(|text| text.to_string()))
+        let terms = token::Terms { roles: &roles, purpose: purpose.as_deref(), days: days.into(), registered_only };
+        payload(ctx, token::issue(change(ctx), &name, terms).await.map(|text| text.to_string()))
     }
 
     /// Revokes the token of a name: it is refused from then on, and its streams end within seconds.

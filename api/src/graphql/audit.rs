@@ -6,6 +6,7 @@ use entity::audit::{self, Filter, Level};
 use policy::Field;
 
 use super::connection::{at_most, cost};
+use super::values::Moment;
 use super::{id, session};
 
 /// The audit log. Reading it is logged too.
@@ -40,9 +41,9 @@ pub struct AuditFilter {
     /// For this purpose.
     purpose: Option<String>,
     /// Not before.
-    since: Option<DateTime<Utc>>,
+    since: Option<Moment>,
     /// Before.
-    until: Option<DateTime<Utc>>,
+    until: Option<Moment>,
     /// Whether a personal value was shown clear.
     clear: Option<bool>,
     /// In which this field was asked for, such as Customer.phone.
@@ -69,8 +70,8 @@ impl AuditFilter {
             operation: self.operation,
             outcome: self.outcome,
             purpose: self.purpose,
-            since: self.since,
-            until: self.until,
+            since: self.since.map(|at| at.0),
+            until: self.until.map(|at| at.0),
             clear: self.clear,
             field: self.field.map(|field| Field::of_key(&field).ok_or_else(|| wrong("filter.field", "not a field of the data dictionary"))).transpose()?,
             level: self.level.map(level),
@@ -142,9 +143,9 @@ impl Audit {
     /// What an auditor would want to look at, and why: plain rules over at most 31 days, the last day unless another time is
     /// asked for.
     #[graphql(complexity = "500 + child_complexity")]
-    async fn anomalies(&self, ctx: &Context<'_>, since: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>) -> Result<Vec<Anomaly>> {
-        let until = until.unwrap_or_else(|| session(ctx).now());
-        let hints = audit::hints(session(ctx), since.unwrap_or(until - Duration::days(1)), until).await?;
+    async fn anomalies(&self, ctx: &Context<'_>, since: Option<Moment>, until: Option<Moment>) -> Result<Vec<Anomaly>> {
+        let until = until.map_or_else(|| session(ctx).now(), |at| at.0);
+        let hints = audit::hints(session(ctx), since.map_or(until - Duration::days(1), |at| at.0), until).await?;
         Ok(hints.into_iter().map(|hint| Anomaly { rule: hint.rule.to_owned(), actor: hint.actor, at: hint.at, why: hint.why }).collect())
     }
 

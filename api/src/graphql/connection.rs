@@ -6,7 +6,7 @@ use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{Context, Object, OutputType, Result, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entity::{Error, Open, Place, Wanted};
+use entity::{Error, Open, Place, Stretch, Wanted};
 
 use super::hanging::{Contact, Order, Ticket, TimelineEntry};
 use super::page::{Counted, Page};
@@ -21,24 +21,42 @@ pub struct Part {
     at: usize,
     name: &'static str,
     most: usize,
-    after: Option<Place>,
+    stretch: Stretch,
+}
+
+/// The arguments of a connection, as Relay has them.
+pub struct Asked {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
 }
 
 impl Part {
-    /// The `first` of a connection of the customer at a place of a page, behind a cursor.
-    pub fn of(ctx: &Context<'_>, page: &Arc<Page>, at: usize, name: &'static str, first: Option<i32>, after: Option<String>) -> Result<Self, Error> {
-        let most = usize::try_from(at_most(first, 20)?).unwrap_or(100);
-        let after = after.map(|cursor| {
-            let cursor = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid("after: not a cursor".to_owned()))?;
-            entity::Connection { customer: &page.customers[at], name }.place(session(ctx), &cursor)
-        });
-        Ok(Self { page: Arc::clone(page), at, name, most, after: after.transpose()? })
+    /// What is asked of a connection of the customer at a place of a page.
+    pub fn of(ctx: &Context<'_>, page: &Arc<Page>, at: usize, name: &'static str, asked: Asked) -> Result<Self, Error> {
+        let Asked { first, after, last, before } = asked;
+        if first.is_some() && last.is_some() {
+            return Err(Error::Invalid("first, last: one of them, not both".to_owned()));
+        }
+        let named = if last.is_some() { "last" } else { "first" };
+        let most = within(first.or(last).unwrap_or(20), 100).ok_or_else(|| Error::Invalid(format!("{named}: a number from 1 to 100")))?;
+        let place = |argument: &str, cursor: Option<String>| {
+            let of = entity::Connection { customer: &page.customers[at], name };
+            let open = |cursor: String| {
+                let cursor = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::Invalid(format!("{argument}: not a cursor")))?;
+                of.place(session(ctx), &cursor)
+                    .map_err(|error| if let Error::Invalid(why) = error { Error::Invalid(format!("{argument}: {why}")) } else { error })
+            };
+            cursor.map(open).transpose()
+        };
+        let stretch = Stretch { after: place("after", after)?, before: place("before", before)?, last: last.is_some() };
+        Ok(Self { page: Arc::clone(page), at, name, most: usize::try_from(most).unwrap_or(100), stretch })
     }
 
     /// Fetches what is wanted, given how many rows to fetch: one more than asked for tells that there are more.
     pub async fn fetch(&self, ctx: &Context<'_>, wanted: impl FnOnce(Option<u64>) -> Wanted) -> Result<Arc<Hanging>, Error> {
-        let after = self.after.map(|place| (self.at, place));
-        self.page.hanging(session(ctx), wanted(Some(self.most as u64 + 1)), after).await
+        self.page.hanging(session(ctx), wanted(Some(self.most as u64 + 1)), self.at, self.stretch).await
     }
 
     /// The key of the customer.
@@ -50,6 +68,9 @@ impl Part {
     pub fn connection<T>(self, rows: impl IntoIterator<Item = (Place, T)>, total: Option<Open<i64>>, counted: &'static [Counted]) -> Connection<T> {
         let mut rows: Vec<_> = rows.into_iter().collect();
         let more = rows.len() > self.most;
+        if self.stretch.last {
+            rows.drain(..rows.len().saturating_sub(self.most));
+        }
         rows.truncate(self.most);
         let (places, nodes) = rows.into_iter().unzip();
         Connection { part: self, nodes, places, more, total, counted }
@@ -101,8 +122,8 @@ where
     async fn page_info(&self, ctx: &Context<'_>) -> Result<PageInfo> {
         let cursor = |place: Option<&Place>| place.map(|place| self.cursor(ctx, *place)).transpose();
         Ok(PageInfo {
-            has_next_page: self.more,
-            has_previous_page: self.part.after.is_some(),
+            has_next_page: if self.part.stretch.last { self.part.stretch.before.is_some() } else { self.more },
+            has_previous_page: if self.part.stretch.last { self.more } else { self.part.stretch.after.is_some() },
             start_cursor: cursor(self.places.first())?,
             end_cursor: cursor(self.places.last())?,
         })

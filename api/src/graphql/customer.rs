@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, NaiveDate, Utc};
-use entity::{Place, Wanted, audit, record};
+use entity::{Place, Stretch, Wanted, audit, record};
 use policy::clean::industry;
 use policy::field::kinds;
 
-use super::connection::{Connection, Part, at_most, cost};
+use super::connection::{Asked, Connection, Part, at_most, cost};
 use super::hanging::{Contact, Order, Ticket, TimelineEntry, TimelineKind};
 use super::page::{Counted, Page, SOURCES};
 use super::rows::Rows;
@@ -36,8 +36,8 @@ impl Customer {
         fetched.get(&self.row().id()).map_or(&[], Vec::as_slice)
     }
 
-    fn part(&self, ctx: &Context<'_>, name: &'static str, first: Option<i32>, after: Option<String>) -> Result<Part> {
-        Ok(Part::of(ctx, &self.page, self.at, name, first, after)?)
+    fn part(&self, ctx: &Context<'_>, name: &'static str, asked: Asked) -> Result<Part> {
+        Ok(Part::of(ctx, &self.page, self.at, name, asked)?)
     }
 }
 
@@ -118,7 +118,7 @@ impl Customer {
     /// 标签.
     #[graphql(complexity = "3 * child_complexity")]
     async fn tags(&self, ctx: &Context<'_>) -> Result<Rows<Tag>> {
-        let hanging = self.page.hanging(session(ctx), Wanted { tags: true, ..Wanted::default() }, None).await?;
+        let hanging = self.page.hanging(session(ctx), Wanted { tags: true, ..Wanted::default() }, self.at, Stretch::default()).await?;
         let told = hanging.tags.mine(self.row().id()).iter().filter_map(|tag| session(ctx).tell(tag.label()));
         Ok(Rows(told.map(|(name, category)| Tag { name, category }).collect()))
     }
@@ -127,36 +127,64 @@ impl Customer {
         session(ctx).tell(self.row().updated_at())
     }
     /// Orders, newest first.
-    #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn orders(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Order>> {
-        let part = self.part(ctx, "orders", first, after)?;
+    #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
+    async fn orders(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<Order>> {
+        let part = self.part(ctx, "orders", Asked { first, after, last, before })?;
         let orders = &part.fetch(ctx, |limit| Wanted { orders: limit, ..Wanted::default() }).await?.orders;
         let rows = orders.mine(part.customer()).iter().map(|row| (row.place(), Order(row.clone())));
         let total = orders.total(part.customer());
         Ok(part.connection(rows, total, &[Counted::Orders]))
     }
     /// Contact records, newest first.
-    #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn contacts(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Contact>> {
-        let part = self.part(ctx, "contacts", first, after)?;
+    #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
+    async fn contacts(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<Contact>> {
+        let part = self.part(ctx, "contacts", Asked { first, after, last, before })?;
         let contacts = &part.fetch(ctx, |limit| Wanted { contacts: limit, ..Wanted::default() }).await?.contacts;
         let rows = contacts.mine(part.customer()).iter().map(|row| (row.place(), Contact { row: row.clone(), page: Arc::clone(&self.page) }));
         let total = contacts.total(part.customer());
         Ok(part.connection(rows, total, &[Counted::Contacts]))
     }
     /// Tickets, newest first.
-    #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn tickets(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<Ticket>> {
-        let part = self.part(ctx, "tickets", first, after)?;
+    #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
+    async fn tickets(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<Ticket>> {
+        let part = self.part(ctx, "tickets", Asked { first, after, last, before })?;
         let tickets = &part.fetch(ctx, |limit| Wanted { tickets: limit, ..Wanted::default() }).await?.tickets;
         let rows = tickets.mine(part.customer()).iter().map(|row| (row.place(), Ticket(row.clone())));
         let total = tickets.total(part.customer());
         Ok(part.connection(rows, total, &[Counted::Tickets]))
     }
     /// Orders, contacts, tickets and imports in one order, newest first.
-    #[graphql(complexity = "cost(first, 20, child_complexity)")]
-    async fn timeline(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<Connection<TimelineEntry>> {
-        let part = self.part(ctx, "timeline", first, after)?;
+    #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
+    async fn timeline(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Connection<TimelineEntry>> {
+        let part = self.part(ctx, "timeline", Asked { first, after, last, before })?;
         let entries = self.entries(ctx, &part).await?;
         Ok(part.connection(entries, None, &[Counted::Orders, Counted::Contacts, Counted::Tickets, Counted::Records]))
     }
@@ -164,7 +192,7 @@ impl Customer {
     #[graphql(complexity = "10 * child_complexity")]
     async fn sources(&self, ctx: &Context<'_>) -> Result<Rows<Lineage>> {
         let session = session(ctx);
-        let hanging = self.page.hanging(session, Wanted { lineages: Some(SOURCES), ..Wanted::default() }, None).await?;
+        let hanging = self.page.hanging(session, Wanted { lineages: Some(SOURCES), ..Wanted::default() }, self.at, Stretch::default()).await?;
         Ok(Rows(hanging.lineages.mine(self.row().id()).iter().filter_map(|record| session.tell(record.told())).map(Lineage).collect()))
     }
     /// Why each golden value won.

@@ -20,6 +20,7 @@ use super::id::{self, Kind};
 use super::policy::{HolderInput, PolicyReview, Purpose, field as known};
 use super::rights::ErasureCertificate;
 use super::steward::{ImportReport, QualityReview, Sample, Source, alone};
+use super::values::Moment;
 use super::writes::Writes;
 
 /// What can be done.
@@ -408,8 +409,8 @@ impl Governing {
 
     /// Asks that events of the log from before a moment go, once their time is over. They do when a second person, who reads the
     /// log, approves.
-    async fn prune_audit(&self, ctx: &Context<'_>, before: chrono::DateTime<chrono::Utc>) -> Result<Payload<AuditPruning>> {
-        payload(ctx, audit::ask_pruning(change(ctx), before).await.map(AuditPruning::of))
+    async fn prune_audit(&self, ctx: &Context<'_>, before: Moment) -> Result<Payload<AuditPruning>> {
+        payload(ctx, audit::ask_pruning(change(ctx), before.0).await.map(AuditPruning::of))
     }
 
     /// Approves the pruning that was asked for, and does it. The hashes of what goes stay.

@@ -11,7 +11,7 @@ use entity::consent::Consent;
 use entity::customer::{Background, Customer, background};
 use entity::people::Person;
 use entity::relation::Relation;
-use entity::{Error, Hanging, Open, Place, Session, Wanted, consent, contact, order, people, record, relation, ticket};
+use entity::{Error, Hanging, Open, Session, Stretch, Wanted, consent, contact, order, people, record, relation, ticket};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ pub struct Page {
     pub customers: Vec<Customer>,
     /// What the selection asks of each.
     wanted: Wanted,
-    hanging: Memo<Wanted, Hanging>,
+    hanging: Memo<(Wanted, bool), Hanging>,
     counts: Memo<Counted, HashMap<Uuid, Open<i64>>>,
     relations: Memo<(), Of<Relation>>,
     related: Memo<usize, HashMap<Uuid, (Arc<Page>, usize)>>,
@@ -87,13 +87,14 @@ impl Page {
         Arc::new(Self { customers: vec![customer], ..Self::default() })
     }
 
-    /// What hangs on each, together with whatever else the selection asks for; or on one, behind a place.
-    pub async fn hanging(&self, session: &Session, wanted: Wanted, after: Option<(usize, Place)>) -> Result<Arc<Hanging>, Error> {
-        if let Some((at, place)) = after {
-            return Ok(Arc::new(hanging(session, std::slice::from_ref(&self.customers[at]), &wanted, Some(place)).await?));
+    /// What hangs on each, together with whatever else the selection asks for; the last of it; or a part of what hangs on the
+    /// customer at a place.
+    pub async fn hanging(&self, session: &Session, wanted: Wanted, at: usize, stretch: Stretch) -> Result<Arc<Hanging>, Error> {
+        if !stretch.open() {
+            return Ok(Arc::new(hanging(session, std::slice::from_ref(&self.customers[at]), &wanted, stretch).await?));
         }
-        let wanted = if self.wanted.covers(&wanted) { self.wanted } else { wanted };
-        self.hanging.get(wanted, hanging(session, &self.customers, &wanted, None)).await
+        let wanted = if !stretch.last && self.wanted.covers(&wanted) { self.wanted } else { wanted };
+        self.hanging.get((wanted, stretch.last), hanging(session, &self.customers, &wanted, stretch)).await
     }
 
     /// How many of something one customer has, if that may be told.
@@ -147,10 +148,13 @@ fn add(wanted: &mut Wanted, field: &SelectionField<'_>) {
     let first = || {
         let arguments = arguments();
         let of = |name: &str| arguments.iter().find(|(argument, _)| argument == name).map(|(_, value)| value).filter(|value| **value != Value::Null);
+        if ["after", "last", "before"].into_iter().any(|name| of(name).is_some()) {
+            return None;
+        }
         let first = of("first").map(|first| if let Value::Number(first) = first { first.as_i64() } else { None }.and_then(|first| i32::try_from(first).ok()));
-        match (first, of("after")) {
-            (Some(None), _) | (_, Some(_)) => None,
-            (first, None) => at_most(first.flatten(), 20).ok().map(|most| most + 1),
+        match first {
+            Some(None) => None,
+            first => at_most(first.flatten(), 20).ok().map(|most| most + 1),
         }
     };
     match field.name() {

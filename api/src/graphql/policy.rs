@@ -8,6 +8,7 @@ use entity::{Error, people, purpose};
 use policy::explain::{Counted, InScope, Way};
 use policy::{Cell, Field, Reach, Sight};
 
+use super::values::Moment;
 use super::{id, session};
 
 /// The policy of the tenant.
@@ -323,8 +324,8 @@ impl Policy {
         Ok(Why::of(versions::explain(session(ctx), self::field(&field)?, subject.as_deref(), purpose.as_deref(), customer).await?))
     }
     /// Who could see a field in the clear at a moment; now unless one is named.
-    async fn who(&self, ctx: &Context<'_>, field: String, at: Option<DateTime<Utc>>) -> Result<Who> {
-        let at = at.unwrap_or_else(|| session(ctx).now());
+    async fn who(&self, ctx: &Context<'_>, field: String, at: Option<Moment>) -> Result<Who> {
+        let at = at.map_or_else(|| session(ctx).now(), |at| at.0);
         let (version, sees) = versions::who(session(ctx), self::field(&field)?, at).await?;
         Ok(Who { version, holders: sees.into_iter().map(ClearSight::of).collect() })
     }

@@ -3,13 +3,13 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
 use entity::customer::{By, Cursors, Cut, Filter, Order};
 use entity::{Error, document, import, merge, pair, quality, signoff, source, token, webhook};
 
 use super::access::{RegisteredDocument, ServiceToken, Webhook};
 use super::audit::Audit;
 use super::connection::{PageInfo, at_most, cost, within};
+use super::counts::{CustomerCounts, CustomerGroup, OrderMonth};
 use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
 use super::id::{self, Kind};
@@ -20,7 +20,7 @@ use super::rights::ErasureCertificate;
 use super::rows::Rows;
 use super::session;
 use super::steward::{Duplicate, ImportReport, MappingProposal, MappingVersion, Merge, QualityReview, Sample, Source};
-use super::values::{Channel, CustomerType, Status, ValueTier};
+use super::values::{Channel, CustomerType, Moment, Status, ValueTier};
 
 /// What can be asked.
 pub struct Query;
@@ -103,9 +103,15 @@ impl Query {
 
     /// How many customers there are in each group. Groups of fewer than five are not told, nor what would let them be computed.
     async fn customer_counts(&self, ctx: &Context<'_>, by: CustomerGroup, filter: Option<CustomerFilter>) -> Result<CustomerCounts> {
-        let counts = entity::customer::counts(session(ctx), &filter.unwrap_or_default().into(), by.into()).await?;
-        let groups = counts.groups.into_iter().map(|(code, count)| GroupCount { code, count }).collect();
-        Ok(CustomerCounts { total: counts.total, groups })
+        Ok(CustomerCounts::of(entity::customer::counts(session(ctx), &filter.unwrap_or_default().into(), by.into()).await?))
+    }
+
+    /// Orders month by month, from one month to another (`2026-11`), of the customers within the caller's reach. Months in which
+    /// fewer than five customers ordered are not told.
+    #[graphql(complexity = "500 + child_complexity")]
+    async fn orders_by_month(&self, ctx: &Context<'_>, from: Option<String>, to: Option<String>) -> Result<Vec<OrderMonth>> {
+        let months = entity::customer::orders_by_month(session(ctx), from.as_deref(), to.as_deref()).await?;
+        Ok(months.into_iter().map(OrderMonth::of).collect())
     }
 
     /// Finds one customer by an exact value. Searching by phone or e-mail has a budget: at most five values that share a mask
@@ -222,42 +228,6 @@ impl Query {
     }
 }
 
-/// By what customers are counted.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "entity::customer::Group")]
-enum CustomerGroup {
-    /// By status.
-    Status,
-    /// By industry.
-    Industry,
-    /// By channel.
-    Channel,
-    /// By value tier.
-    ValueTier,
-    /// By person and company.
-    CustomerType,
-}
-
-/// Customers by group.
-#[derive(SimpleObject)]
-#[graphql(serial)]
-struct CustomerCounts {
-    /// Null when there are fewer than five.
-    total: Option<i64>,
-    /// The largest first.
-    groups: Vec<GroupCount>,
-}
-
-/// One group.
-#[derive(SimpleObject)]
-#[graphql(serial)]
-struct GroupCount {
-    /// The code, as it is stored; null for those who have none.
-    code: Option<String>,
-    /// Null when it is not told.
-    count: Option<i64>,
-}
-
 /// What is held about a person.
 #[derive(SimpleObject)]
 #[graphql(serial)]
@@ -300,7 +270,7 @@ struct CustomerFilter {
     /// Looked after by the caller, or not.
     mine: Option<bool>,
     /// Changed at or after.
-    updated_since: Option<DateTime<Utc>>,
+    updated_since: Option<Moment>,
 }
 
 impl From<CustomerFilter> for Filter {
@@ -313,7 +283,7 @@ impl From<CustomerFilter> for Filter {
             customer_type: filter.kind.map(|kind| policy::CustomerType::from(kind).code()),
             tag: filter.tag,
             mine: filter.mine,
-            updated_since: filter.updated_since,
+            updated_since: filter.updated_since.map(|at| at.0),
         }
     }
 }

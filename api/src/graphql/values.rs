@@ -6,9 +6,32 @@ use std::sync::Arc;
 
 use async_graphql::parser::types::Field;
 use async_graphql::registry::{MetaType, MetaTypeId, Registry};
-use async_graphql::{ContextSelectionSet, Enum, OutputType, Positioned, ServerError, ServerResult, Value};
+use async_graphql::{
+    ContextSelectionSet, Enum, InputValueError, InputValueResult, OutputType, Positioned, Scalar, ScalarType, ServerError, ServerResult, Value,
+};
+use chrono::{DateTime, Datelike, Utc};
 use entity::{Guarded, Session};
 use policy::Pii;
+
+/// A moment that is given: of the years 1 to 9999, with which time can be reckoned and stored anywhere.
+#[derive(Clone, Copy)]
+pub struct Moment(pub DateTime<Utc>);
+
+/// Implement the DateTime<Utc> scalar
+///
+/// The input/output is a string in RFC3339 format.
+#[Scalar(name = "DateTime")]
+impl ScalarType for Moment {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let read = if let Value::String(text) = &value { DateTime::parse_from_rfc3339(text).ok() } else { None };
+        let within = read.map(|at| at.with_timezone(&Utc)).filter(|at| (1..=9999).contains(&at.year()));
+        within.map(Self).ok_or_else(|| InputValueError::expected_type(value))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_rfc3339())
+    }
+}
 
 /// A personal value on its way out.
 pub struct Personal<K>(Guarded<K>, View);

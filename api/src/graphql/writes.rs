@@ -1,7 +1,6 @@
 //! What departments write: customers, contacts, tickets, orders, tags, relations.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
-use chrono::{DateTime, Utc};
 use entity::contact::NewContact;
 use entity::order::NewOrder;
 use entity::ticket::NewTicket;
@@ -13,6 +12,7 @@ use super::customer::Customer;
 use super::id::Kind;
 use super::mutation::{Payload, change, key, payload};
 use super::steward::alone;
+use super::values::Moment;
 
 /// What departments do.
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl CustomerInput {
 #[derive(InputObject)]
 struct ContactInput {
     /// 沟通时间; now, if it is left out.
-    at: Option<DateTime<Utc>>,
+    at: Option<Moment>,
     /// 沟通方式, such as phone, visit or wechat.
     channel: String,
     /// 沟通内容: personal.
@@ -101,7 +101,7 @@ struct OrderInput {
     /// 金额, a decimal with at most two places.
     amount: Option<String>,
     /// 下单时间; now, if it is left out.
-    ordered_at: Option<DateTime<Utc>>,
+    ordered_at: Option<Moment>,
     /// 订单状态.
     status: Option<String>,
     /// 商品.
@@ -162,7 +162,7 @@ impl Writes {
 
     /// Writes down a contact with a customer.
     async fn add_contact(&self, ctx: &Context<'_>, customer: ID, input: ContactInput) -> Result<Payload<Customer>> {
-        let new = NewContact { at: input.at, channel: &input.channel, summary: input.summary.as_deref(), result: input.result.as_deref() };
+        let new = NewContact { at: input.at.map(|at| at.0), channel: &input.channel, summary: input.summary.as_deref(), result: input.result.as_deref() };
         with(ctx, &customer, async |change, id| contact::add(change, id, &new).await).await
     }
 
@@ -186,7 +186,13 @@ impl Writes {
                 Some(Ok(fen)) => Some(fen),
                 None => None,
             };
-        let new = NewOrder { number: &input.number, amount_fen, ordered_at: input.ordered_at, status: input.status.as_deref(), items: input.items.as_deref() };
+        let new = NewOrder {
+            number: &input.number,
+            amount_fen,
+            ordered_at: input.ordered_at.map(|at| at.0),
+            status: input.status.as_deref(),
+            items: input.items.as_deref(),
+        };
         with(ctx, &customer, async |change, id| order::place(change, id, &new).await).await
     }
 

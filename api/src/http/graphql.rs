@@ -7,7 +7,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::OperationType;
-use entity::{Principal, TenantId, document};
+use entity::{Principal, document};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -42,8 +42,9 @@ impl Body {
     /// What is asked, in a request of this id; a registered document by its hash.
     ///
     /// # Errors
-    /// The refusal: there is no such document, or the tenant takes registered ones only.
-    pub async fn asked(self, shared: &Shared, tenant: TenantId, id: &str) -> Result<Asked, Done> {
+    /// The refusal: there is no such document, or the tenant or the caller's token takes registered ones only.
+    pub async fn asked(self, shared: &Shared, principal: &Principal, id: &str) -> Result<Asked, Done> {
+        let tenant = principal.tenant();
         let refused = |code, message: &str| Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, code, message.to_owned());
         let unavailable = |error: entity::Error| {
             tracing::error!(%error, "the registered documents cannot be read");
@@ -52,7 +53,8 @@ impl Body {
         let text = async |hash: [u8; 32]| document::text(&shared.house, tenant, &hash).await.map_err(unavailable);
         let query = match (self.query, self.document_id) {
             (Some(query), None) => {
-                if shared.required(tenant).await.map_err(unavailable)? && text(document::hash(&query)).await?.is_none() {
+                let registered = principal.registered_only() || shared.required(tenant).await.map_err(unavailable)?;
+                if registered && text(document::hash(&query)).await?.is_none() {
                     return Err(refused("FORBIDDEN", "registered documents only are answered here: send a documentId"));
                 }
                 query
@@ -66,7 +68,21 @@ impl Body {
             }
             _ => return Err(refused("BAD_USER_INPUT", MEMBERS)),
         };
-        Ok(Asked { query, operation_name: self.operation_name, variables: self.variables.unwrap_or_default(), request: id.to_owned(), key: None })
+        let variables = self.variables.unwrap_or_default();
+        // PostgreSQL stores it in no text, so nobody may send it.
+        if query.contains("\\u0000") || variables.values().any(holds_nul) {
+            return Err(refused("BAD_USER_INPUT", "a text holds the character U+0000; leave it out"));
+        }
+        Ok(Asked { query, operation_name: self.operation_name, variables, request: id.to_owned(), key: None })
+    }
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
     }
 }
 
@@ -199,17 +215,20 @@ pub fn too_many() -> Done {
 
 /// `POST /graphql`.
 pub async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<web::Bytes, actix_web::Error>) -> HttpResponse {
-    let answer = async |exchange: &Exchange, principal: &Arc<Principal>| {
-        let asked = match (read(&shared, payload), key(&http)) {
-            (Ok(body), Ok(key)) => body.asked(&shared, principal.tenant(), &exchange.id).await.map(|asked| Asked { key, ..asked }),
-            (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-        };
-        match asked {
-            Ok(asked) => exchange.done(&perform(&shared, principal, asked).await),
-            Err(refusal) => exchange.done(&refusal),
-        }
+    let answer = async |exchange: &Exchange, principal: &Arc<Principal>| match asked(&http, &shared, principal, &exchange.id, payload).await {
+        Ok(asked) => exchange.done(&perform(&shared, principal, asked).await),
+        Err(refusal) => exchange.done(&refusal),
     };
     admitted(&http, &shared, answer).await
+}
+
+/// What is asked by a body and its headers.
+///
+/// # Errors
+/// The refusal.
+pub async fn asked(http: &HttpRequest, shared: &Shared, principal: &Principal, id: &str, payload: Result<web::Bytes, actix_web::Error>) -> Result<Asked, Done> {
+    let asked = read(shared, payload)?.asked(shared, principal, id).await?;
+    Ok(Asked { key: key(http)?, ..asked })
 }
 
 /// The key under which a request is done once.
@@ -260,7 +279,7 @@ pub async fn get(http: HttpRequest, shared: web::Data<Shared>, parameters: Resul
             Ok(Body { query, document_id, operation_name, variables: Some(object(parameters.variables)?), _extensions: Some(object(parameters.extensions)?) })
         });
         let Ok(body) = read else { return exchange.refuse(StatusCode::UNPROCESSABLE_ENTITY, "BAD_USER_INPUT", MEMBERS) };
-        let asked = match body.asked(&shared, principal.tenant(), &exchange.id).await {
+        let asked = match body.asked(&shared, principal, &exchange.id).await {
             Ok(asked) => asked,
             Err(refusal) => return exchange.done(&refusal),
         };

@@ -118,7 +118,7 @@ impl Live {
         let interests = Interests::default();
         let request = asked.request(document.clone()).data(interests.clone());
         let begun = Session::run(&shared.house, &principal, asked.operation(shared, "subscription", &name), async |session| {
-            let first = shared.schema.execute_stream(request.data(Arc::clone(&session))).next().await;
+            let first = shared.schemas.of_caller(&principal).execute_stream(request.data(Arc::clone(&session))).next().await;
             if first.as_ref().is_some_and(|response| !response.errors.is_empty()) {
                 session.fail();
             }
@@ -194,7 +194,7 @@ pub async fn on(
     let _turn = RUNNING.acquire().await;
     let request = asked.request(document).data(occasion);
     let done = Session::run(&shared.house, principal, asked.operation(shared, kind, name), async |session| {
-        let response = shared.schema.execute_stream(request.data(Arc::clone(&session))).next().await;
+        let response = shared.schemas.of_caller(principal).execute_stream(request.data(Arc::clone(&session))).next().await;
         let disclosure = disclosure(&session);
         response.map(|response| (response, disclosure))
     });

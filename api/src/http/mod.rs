@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::auth::{self, Issuer, NotAdmitted};
 use crate::config::{Config, Limits};
 use crate::error::Stop;
-use crate::graphql::Schema;
+use crate::graphql::Schemas;
 use crate::keeper::Published;
 use crate::outbound::Guarded;
 use crate::{keeper, uploads};
@@ -38,7 +38,7 @@ use live::Hub;
 pub struct Shared {
     house: Arc<House>,
     issuer: Issuer,
-    schema: Schema,
+    schemas: Schemas,
     /// The names of the schema, which messages may quote.
     names: HashSet<String>,
     limits: Limits,
@@ -167,12 +167,11 @@ pub fn listen(config: &Config, house: Arc<House>, issuer: Issuer) -> Result<List
     keeper::keep(&house, Published::of(config)?);
     let guarded = Guarded::new(webhook::PATIENCE, config.webhook_private)?;
     let rate = NonZeroU32::new(config.limits.rate.max(1)).unwrap_or(NonZeroU32::MIN);
-    let schema = crate::graphql::schema(config);
-    let names = schema.sdl().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned).collect();
+    let names = crate::docs::schema().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned).collect();
     let shared = web::Data::new(Shared {
         house,
         issuer,
-        schema,
+        schemas: Schemas::of(config),
         names,
         limits: config.limits.clone(),
         documents: Cache::builder().max_capacity(DOCUMENTS).time_to_idle(ASKED).build(),

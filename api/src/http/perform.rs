@@ -145,6 +145,7 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
     };
     let keys = if kind == OperationType::Query { root_keys(asked.operation_name.as_ref(), &document) } else { Vec::new() };
     let request = asked.request(document);
+    let schema = shared.schemas.of_caller(principal);
     let done = match kind {
         OperationType::Subscription => {
             let said = "subscriptions are streams: use /graphql/stream or /graphql/ws";
@@ -158,8 +159,8 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
                     Err(done) => return (done, true),
                 };
                 let refused = Arc::new(Refused::default());
-                let request = request.data(change.session()).data(Arc::clone(&change)).data(Arc::clone(&refused)).data(shared.schema.clone());
-                let response = shared.schema.execute(request).await;
+                let request = request.data(change.session()).data(Arc::clone(&change)).data(Arc::clone(&refused)).data(schema.clone());
+                let response = schema.execute(request).await;
                 let kept = response.errors.is_empty() && !refused.any();
                 let disclosure = disclosure(&change);
                 if let (Some(id), true) = (claim, kept && change.repeatable())
@@ -173,7 +174,7 @@ pub async fn perform(shared: &Shared, principal: &Arc<Principal>, asked: Asked) 
         }
         OperationType::Query => {
             Session::run(&shared.house, principal, asked.operation(shared, "query", &name), async |session| {
-                let mut response = shared.schema.execute(request.data(Arc::clone(&session))).await;
+                let mut response = schema.execute(request.data(Arc::clone(&session))).await;
                 // The executor runs the fields of the root side by side and keeps the order in which they were done.
                 if let async_graphql::Value::Object(data) = &mut response.data {
                     data.sort_by_cached_key(|key, _| keys.iter().position(|one| one == key.as_str()));

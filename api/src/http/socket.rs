@@ -211,7 +211,7 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
         Out::Message(word(&Told::Error { id, payload: errors }), Some(id.to_owned()))
     };
     let Ok(place) = shared.place(&principal) else { return failed(&too_many()) };
-    let asked = match body.asked(shared, principal.tenant(), &Uuid::now_v7().to_string()).await {
+    let asked = match body.asked(shared, &principal, &Uuid::now_v7().to_string()).await {
         Ok(asked) => asked,
         Err(refusal) => return failed(&refusal),
     };

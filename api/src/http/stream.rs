@@ -10,7 +10,7 @@ use async_graphql::parser::types::OperationType;
 use futures_util::stream;
 use tokio::time::Instant;
 
-use super::graphql::{Exchange, is_json, read, too_many};
+use super::graphql::{Exchange, asked, is_json, too_many};
 use super::live::Live;
 use super::perform::{Done, perform};
 use super::{Caller, Shared};
@@ -34,11 +34,7 @@ pub async fn post(http: HttpRequest, shared: web::Data<Shared>, payload: Result<
         Err(refusal) => return exchange.not_admitted(refusal),
     };
     let Ok(place) = shared.place(&principal) else { return exchange.done(&too_many()) };
-    let asked = match read(&shared, payload) {
-        Ok(body) => body.asked(&shared, principal.tenant(), &exchange.id).await,
-        Err(refusal) => Err(refusal),
-    };
-    let asked = match asked {
+    let asked = match asked(&http, &shared, &principal, &exchange.id, payload).await {
         Ok(asked) => asked,
         Err(refusal) => return exchange.done(&refusal),
     };

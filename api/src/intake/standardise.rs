@@ -168,7 +168,7 @@ impl Standard {
             line: place.line,
             raw: Some(raw(cells)),
             content: external_id.is_none().then(|| self.content(cells)),
-            number: text(Target::ExternalId),
+            number: text(Target::ExternalId).filter(|number| !clean::is_personal(number)),
             external_id,
             ..Draft::default()
         };

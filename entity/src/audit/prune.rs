@@ -64,13 +64,16 @@ pub(super) async fn pruned(scope: &Scope) -> Result<u64, Error> {
     Ok(scope.number(sql, []).await?.unsigned_abs())
 }
 
+/// The longest time for which events can be kept, in days: a century.
+const LONGEST: i32 = 36_525;
+
 /// Lengthens how long events are kept; three years unless it was. It can never be shortened.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not manage the tenant; [`Error::Invalid`] for a shorter time.
 pub async fn set_retention(change: &Change, days: u32) -> Result<(), Error> {
     change.permit(Verb::TenantManage)?;
-    let lasting = i32::try_from(days).map_err(|_| Error::Invalid("days: too many".to_owned()))?;
+    let lasting = i32::try_from(days).ok().filter(|days| *days <= LONGEST).ok_or_else(|| Error::Invalid(format!("days: at most {LONGEST}")))?;
     let changed = change.scope().run("UPDATE audit_head SET retention_days = $2 WHERE tenant_id = $1 AND retention_days < $2", [lasting.into()]).await?;
     if changed == 0 {
         return Err(Error::Invalid("the log is kept as long as that already; the time can only be made longer".to_owned()));
@@ -88,7 +91,8 @@ pub async fn ask_pruning(change: &Change, before: DateTime<Utc>) -> Result<Pruni
     change.permit(Verb::TenantManage)?;
     let scope = change.scope();
     let days = scope.number("SELECT CAST(retention_days AS bigint) AS n FROM audit_head WHERE tenant_id = $1", []).await?;
-    if before > change.now() - Duration::days(days) {
+    let over = Duration::try_days(days).and_then(|kept| change.now().checked_sub_signed(kept));
+    if over.is_none_or(|over| before > over) {
         return Err(Error::Invalid(format!("before: events are kept for {days} days here")));
     }
     // Events are in the order in which they were made durable: the first that is younger stays, with all behind it.

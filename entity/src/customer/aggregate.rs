@@ -1,12 +1,14 @@
 //! Counts of customers by group, with a floor: a group of few says something about each of them.
 
+use chrono::{Months, NaiveDate, NaiveTime, Utc};
 use policy::{Act, Field};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Asterisk, ExprTrait, Func};
-use sea_orm::{QueryFilter, QuerySelect};
+use sea_orm::{DbBackend, JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::questions::{Filter, filtered, require, within};
-use super::table::Column;
+use super::table::{Column, Entity};
+use crate::order::table as order;
 use crate::{Error, Session};
 
 /// A group of fewer is not told, nor are as many of the next larger ones as keep the total from telling it.
@@ -82,6 +84,52 @@ fn told(mut groups: Vec<(Option<String>, i64)>) -> Counts {
     groups[shown..].sort_by(|a, b| a.0.cmp(&b.0));
     let groups = groups.into_iter().enumerate().map(|(at, (code, n))| (code, (at < shown).then_some(n))).collect();
     Counts { total, groups }
+}
+
+/// The orders of a month.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Month {
+    /// `2026-11`, in Chinese time.
+    pub month: String,
+    /// How many, and their sum in fen; `None` where fewer than five customers ordered.
+    pub orders: Option<(i64, i64)>,
+}
+
+/// Orders of the customers within the caller's reach, month by month. Whole months only: of two times that end a day apart the
+/// difference would be the orders of a day. Those of restricted customers are in no month.
+///
+/// # Errors
+/// [`Error::Denied`] to whom may not aggregate amounts by time.
+pub async fn orders_by_month(session: &Session, from: Option<&str>, to: Option<&str>) -> Result<Vec<Month>, Error> {
+    let reach = require(session, Act::Aggregate, Field::OrderedAt)?.min(require(session, Act::Aggregate, Field::OrderAmount)?);
+    let begins = |argument: &str, month: Option<&str>| {
+        let day = month.map(|month| {
+            NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d")
+                .ok()
+                .filter(|_| month.len() == 7)
+                .ok_or_else(|| Error::Invalid(format!("{argument}: a month as 2026-11")))
+        });
+        day.transpose()
+    };
+    let begun = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_local_timezone(policy::clean::date::zone()).single().map(|at| at.with_timezone(&Utc));
+    let (from, to) = (begins("from", from)?.and_then(begun), begins("to", to)?.and_then(|day| begun(day.checked_add_months(Months::new(1))?)));
+    let Some(select) = filtered(session, &Filter::default())? else { return Ok(vec![]) };
+    let month = match session.scope().tx().get_database_backend() {
+        DbBackend::Postgres => "to_char(customer_order.ordered_at AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM')",
+        _ => "strftime('%Y-%m', customer_order.ordered_at, '+8 hours')",
+    };
+    let theirs: RelationDef =
+        Entity::belongs_to(order::Entity).from((Column::TenantId, Column::Id)).to((order::Column::TenantId, order::Column::CustomerId)).into();
+    let select = select.join(JoinType::InnerJoin, theirs).filter(within(session, reach)).filter(Column::RestrictedAt.is_null());
+    let select = select.filter(order::Column::OrderedAt.is_not_null());
+    let select = select.apply_if(from, |select, from| select.filter(order::Column::OrderedAt.gte(from)));
+    let select = select.apply_if(to, |select, to| select.filter(order::Column::OrderedAt.lt(to)));
+    let select = select.select_only().expr_as(Expr::cust(month), "month").expr_as(Func::count(Expr::col(Asterisk)), "orders");
+    let select = select.expr_as(Expr::cust("CAST(COALESCE(SUM(customer_order.amount_fen), 0) AS bigint)"), "fen");
+    let select = select.expr_as(Expr::cust("COUNT(DISTINCT customer_order.customer_id)"), "customers");
+    let select = select.group_by(Expr::cust(month)).order_by_asc(Expr::cust(month));
+    let rows: Vec<(String, i64, i64, i64)> = select.into_tuple().all(session.scope().tx()).await?;
+    Ok(rows.into_iter().map(|(month, orders, fen, customers)| Month { month, orders: (customers >= FLOOR).then_some((orders, fen)) }).collect())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod aggregate;
 mod questions;
 mod writing;
 
-pub use aggregate::{Counts, FLOOR, Group, counts};
+pub use aggregate::{Counts, FLOOR, Group, Month, counts, orders_by_month};
 pub use questions::{By, Cursors, Cut, Filter, Order, Page, count, find, get, of_keys, page, page_most};
 pub(crate) use questions::{any_of, heirs, numbers, with_merged};
 pub use writing::{Written, create, hand_over, update};

@@ -120,16 +120,19 @@ impl Import {
         Ok(Row { draft, id, external_id, former, digest, record, told })
     }
 
-    /// What the source calls a row, else a keyed hash of what its mapped cells say; and what it was called formerly.
+    /// What the source calls a row, else a keyed hash of what its mapped cells say; and what it was called formerly. An id that
+    /// is somebody's number or address is personal: it is stored as a keyed hash too.
     fn names(&self, draft: &Draft) -> Result<(String, Option<String>), Error> {
-        if let Some(id) = &draft.external_id {
-            return Ok((id.clone(), None));
-        }
-        let hash = |content: Option<&Raw>| -> Result<String, Error> {
-            let digest = self.keys().digest("content", content.map_or("", Pii::expose).as_bytes())?;
+        let hash = |place: &str, text: &str| -> Result<String, Error> {
+            let digest = self.keys().digest(place, text.as_bytes())?;
             Ok(format!("{UNNAMED}{}", crate::vault::hex(&digest).as_str()))
         };
-        Ok((hash(draft.content.as_ref())?, Some(hash(draft.raw.as_ref())?)))
+        if let Some(id) = &draft.external_id {
+            let (called, _) = id.split_once('/').unwrap_or((id, ""));
+            return Ok(if policy::clean::is_personal(called) { (hash("id", id)?, Some(id.clone())) } else { (id.clone(), None) });
+        }
+        let content = |content: Option<&Raw>| hash("content", content.map_or("", Pii::expose));
+        Ok((content(draft.content.as_ref())?, Some(content(draft.raw.as_ref())?)))
     }
 
     /// The keyed digest of what a row says, as this version of the mapping and the words of today read it. Where its columns

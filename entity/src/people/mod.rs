@@ -192,6 +192,7 @@ pub(crate) async fn admit(scope: &Scope, subject: &str, token: String) -> Result
         token,
         address: String::new(),
         purpose: None,
+        registered_only: false,
         operator: false,
     })
 }

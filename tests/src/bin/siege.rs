@@ -1,5 +1,5 @@
-//! What a served program refuses, and how fast; and how many may listen to it: `siege [SUBSCRIBERS] [PER_SECOND] [SECONDS]`, five
-//! hundred subscribers, fifty changes in each of ten seconds by default. More who begin at once may be told to come back (429).
+//! What a served program refuses, and how fast; and how many may listen to it: `siege [SUBSCRIBERS] [PER_SECOND] [SECONDS]`, a
+//! thousand subscribers, a hundred changes in each of ten seconds by default.
 //!
 //! Abusive requests are sent a few times each over connections of their own; the time is that from the last byte sent to the first
 //! byte of the answer, which must be a refusal. Then as many clients as are asked for follow one customer each
@@ -19,12 +19,14 @@ use tests::{Engine, engines};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
 const AGAIN: usize = 5;
+/// How many clients change things at once.
+const CHANGING: u64 = 4;
 
 #[tokio::main]
 async fn main() {
     tests::synced();
     let number = |at: usize, default: u64| std::env::args().nth(at).map_or(default, |n| n.parse().expect("a number"));
-    let (subscribers, rate, seconds) = (number(1, 500), number(2, 50), number(3, 10));
+    let (subscribers, rate, seconds) = (number(1, 1_000), number(2, 100), number(3, 10));
     let dir = tempfile::tempdir().unwrap();
     for engine in engines() {
         let url = if engine == Engine::Postgres { Some(tests::database().await) } else { None };
@@ -144,7 +146,10 @@ async fn listeners(server: &Server, token: &str, subscribers: u64, rate: u64, se
     let told: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let lags: Arc<Mutex<Vec<Duration>>> = Arc::default();
     let mut following = tokio::task::JoinSet::new();
+    // So many begin at once.
+    let beginning = Arc::new(tokio::sync::Semaphore::new(100));
     for id in &ids {
+        let begins = Arc::clone(&beginning).acquire_owned().await.unwrap();
         let body = json!({ "query": "subscription($id: ID) { customerChanged(id: $id) { id name } }", "variables": { "id": id } }).to_string();
         let request = format!(
             "POST /graphql/stream HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -155,8 +160,12 @@ async fn listeners(server: &Server, token: &str, subscribers: u64, rate: u64, se
         let (id, told, lags) = (id.clone(), Arc::clone(&told), Arc::clone(&lags));
         following.spawn(async move {
             let mut lines = tokio::io::BufReader::new(stream).lines();
+            let mut begins = Some(begins);
             while let Ok(Some(line)) = lines.next_line().await {
                 assert!(!line.starts_with("HTTP/1.1 ") || line.contains(" 200"), "{line}");
+                if line == ":" {
+                    drop(begins.take());
+                }
                 if line.starts_with("event: next")
                     && let Some(changed) = told.lock().unwrap().remove(&id)
                 {
@@ -165,25 +174,27 @@ async fn listeners(server: &Server, token: &str, subscribers: u64, rate: u64, se
             }
         });
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _all = beginning.acquire_many(100).await.unwrap();
     let add = "mutation($id: ID!) { addContact(customer: $id, input: {channel: \"电话\", summary: \"问了发货\"}) { userErrors { message } } }";
     let requests: Vec<Vec<u8>> = ids.iter().map(|id| server.request(token, Some("customer_service"), add, &json!({ "id": id }))).collect();
     let (address, total) = (server.address, rate * seconds);
-    let changing = tokio::task::spawn_blocking({
-        let told = Arc::clone(&told);
-        move || {
-            let (mut client, mut body) = (Client::new(address), Vec::new());
-            let begun = Instant::now();
-            for n in 0..total {
-                std::thread::sleep((begun + Duration::from_nanos(1_000_000_000 * n / rate)).saturating_duration_since(Instant::now()));
-                let at = usize::try_from(n).unwrap() % ids.len();
-                told.lock().unwrap().insert(ids[at].clone(), Instant::now());
-                assert_eq!(client.ask(&requests[at], &mut body), 200, "{}", String::from_utf8_lossy(&body));
-            }
-            begun.elapsed()
+    let begun = Instant::now();
+    // Several change, so that one that waits does not hold up the next.
+    std::thread::scope(|scope| {
+        for first in 0..CHANGING {
+            let (ids, requests, told) = (&ids, &requests, &told);
+            scope.spawn(move || {
+                let (mut client, mut body) = (Client::new(address), Vec::new());
+                for n in (first..total).step_by(usize::try_from(CHANGING).unwrap()) {
+                    std::thread::sleep((begun + Duration::from_nanos(1_000_000_000 * n / rate)).saturating_duration_since(Instant::now()));
+                    let at = usize::try_from(n).unwrap() % ids.len();
+                    told.lock().unwrap().insert(ids[at].clone(), Instant::now());
+                    assert_eq!(client.ask(&requests[at], &mut body), 200, "{}", String::from_utf8_lossy(&body));
+                }
+            });
         }
     });
-    let took = changing.await.unwrap();
+    let took = begun.elapsed();
     tokio::time::sleep(Duration::from_secs(3)).await;
     following.abort_all();
     let mut lags = lags.lock().unwrap().clone();
