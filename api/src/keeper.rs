@@ -75,6 +75,7 @@ impl Published {
 /// Keeps the house as long as it stands.
 pub fn keep(house: &Arc<House>, mut published: Published) {
     let house = Arc::downgrade(house);
+    tokio::spawn(review(Weak::clone(&house)));
     tokio::spawn(async move {
         let (mut signed, mut swept) = (Instant::now(), Instant::now());
         while let Some(held) = Weak::upgrade(&house) {
@@ -99,14 +100,22 @@ pub fn keep(house: &Arc<House>, mut published: Published) {
                 if let Err(error) = idempotency::sweep(&held).await {
                     tracing::error!(%error, "idempotency keys that have had their day could not be taken away");
                 }
-                if let Err(error) = quality::monthly(&held).await {
-                    tracing::error!(%error, "the sources could not be reviewed");
-                }
             }
             drop(held);
             tokio::time::sleep(SOON).await;
         }
     });
+}
+
+/// Reviews the sources when it is time. Counting takes a while, so checkpoints do not wait for it.
+async fn review(house: Weak<House>) {
+    loop {
+        tokio::time::sleep(SWEPT).await;
+        let Some(held) = Weak::upgrade(&house) else { return };
+        if let Err(error) = quality::monthly(&held).await {
+            tracing::error!(%error, "the sources could not be reviewed");
+        }
+    }
 }
 
 /// The notes of the file, each behind an empty line of its own.

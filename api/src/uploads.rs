@@ -33,6 +33,7 @@ pub struct About {
 }
 
 const JSON: &str = "application/json";
+const ONLY: &str = "this token is for registered documents only";
 
 /// `POST /api/v1/imports?source=sales&name=sales.csv&dryRun=true`: imports the body and answers with the report. Without a
 /// source, it is the one whose last file had the same header.
@@ -42,6 +43,9 @@ pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<
         Ok(principal) => Arc::new(principal),
         Err(refusal) => return exchange.not_admitted(refusal),
     };
+    if principal.registered_only() {
+        return exchange.refuse(StatusCode::FORBIDDEN, "FORBIDDEN", ONLY);
+    }
     let Some(_running) = shared.slot(&principal) else {
         return exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second");
     };
@@ -52,7 +56,7 @@ pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<
     };
     let about = about.into_inner();
     // A name that is more than a name would be a path, or worse.
-    let plain = |name: &String| name.len() <= 200 && !name.contains(['/', '\\', '\n', '\r']);
+    let plain = |name: &String| name.len() <= 200 && !name.contains(['/', '\\']) && !name.contains(char::is_control);
     let name = about.name.filter(plain).unwrap_or_else(|| "upload".to_owned());
     let files = [File::of(about.source.as_deref(), &name, Vec::from(bytes))];
     let options = Options { dry_run: about.dry_run, plan: about.plan, uploaded: true };
@@ -71,6 +75,9 @@ pub async fn rejected(http: HttpRequest, shared: web::Data<Shared>, id: web::Pat
         Ok(principal) => Arc::new(principal),
         Err(refusal) => return exchange.not_admitted(refusal),
     };
+    if principal.registered_only() {
+        return exchange.refuse(StatusCode::FORBIDDEN, "FORBIDDEN", ONLY);
+    }
     let not_found = || exchange.refuse(StatusCode::NOT_FOUND, "NOT_FOUND", "not found");
     let Some(id) = graphql::import_key(&id).or_else(|| Uuid::parse_str(&id).ok()) else { return not_found() };
     let read = Session::run(shared.house(), &principal, operation(), async |session| Rejects::begin(&session, id).await);

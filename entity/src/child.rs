@@ -89,7 +89,7 @@ impl Slots {
 
 /// Where a row stands among all that hangs on its customer: newest first, at the same time one kind behind the other, and in each
 /// the greater key first. Rows without a time come last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     kind: u8,
     at: Option<DateTime<Utc>>,
@@ -132,7 +132,7 @@ impl Connection<'_> {
 }
 
 /// Which of a customer's rows, newest first: the first behind a place, or the last in front of one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stretch {
     /// Behind this place.
     pub after: Option<Place>,
@@ -140,6 +140,8 @@ pub struct Stretch {
     pub before: Option<Place>,
     /// The last of them, and not the first.
     pub last: bool,
+    /// Only those that have a time.
+    pub timed: bool,
 }
 
 impl Stretch {
@@ -153,7 +155,8 @@ impl Stretch {
     fn holds<C: Child>(&self, values: &mut Vec<Value>) -> String {
         let after = self.after.map(|place| format!(" AND {}", place.behind::<C>(values))).unwrap_or_default();
         let before = self.before.map(|place| format!(" AND {}", place.ahead::<C>(values))).unwrap_or_default();
-        format!("{after}{before}")
+        let timed = if self.timed { format!(" AND {} IS NOT NULL", C::READ[0]) } else { String::new() };
+        format!("{after}{before}{timed}")
     }
 
     /// In which order its rows are looked for.

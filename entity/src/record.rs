@@ -244,6 +244,8 @@ pub enum Detail {
 pub struct Draft {
     /// What the source calls it; without one, the row is recognised by its content.
     pub external_id: Option<String>,
+    /// Whether that is somebody's number or address.
+    pub personal_id: bool,
     /// The number of the order or ticket that it tells of.
     pub number: Option<String>,
     /// Counted from 1 behind the header.

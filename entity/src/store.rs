@@ -97,7 +97,7 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let db = pool(url, 16, READER_PAGES).await?;
+        let db = pool(url, readers(url), READER_PAGES).await?;
         let (writer, turn) =
             if db.get_database_backend() == DbBackend::Postgres { (db.clone(), None) } else { (pool(url, 1, WRITER_PAGES).await?, Some(Arc::default())) };
         if turn.is_some() {
@@ -254,6 +254,13 @@ async fn empty_log(db: &DatabaseConnection) -> Result<bool, DbErr> {
     let done = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)")).await;
     db.execute_unprepared(&format!("PRAGMA busy_timeout = {}", BUSY.as_millis())).await?;
     Ok(done?.is_some_and(|row| row.try_get_by_index::<i32>(0).is_ok_and(|busy| busy == 0)))
+}
+
+/// How many may read at once. SQLite reads in this process's own threads, of which more than a few for each core are in each
+/// other's way and keep pages and statements of their own; PostgreSQL's processes wait for messages as long as they work.
+fn readers(url: &str) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(32));
+    if url.starts_with("sqlite") { (2 * cores).clamp(4, 16) } else { (4 * cores).clamp(16, 32) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

@@ -89,6 +89,9 @@ pub async fn issue(change: &Change, name: &str, terms: Terms<'_>) -> Result<Zero
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut_slice()).map_err(|_| Unreadable::Cipher)?;
     let token = Zeroizing::new(format!("{PREFIX}{}_{}", change.scope().tenant().0.simple(), hex(secret.as_slice()).as_str()));
+    // One that takes an older one's place is not free of its limit: for that it is revoked first.
+    let older = table::Column::Name.eq(name).and(table::Column::RevokedAt.is_null()).and(table::Column::RegisteredOnly.eq(true));
+    let registered_only = registered_only || change.scope().find::<table::Entity>().filter(older).one(change.scope().tx()).await?.is_some();
     revoke(change, name).await?;
     let row = table::ActiveModel {
         id: Set(Uuid::now_v7()),

@@ -1,5 +1,5 @@
-//! PostgreSQL keeps no statistics of sealed cells and documents: nothing is looked up by them, counting them took most of the time
-//! of an `ANALYZE`, and samples of them have no business in its catalogue.
+//! PostgreSQL gathers no more statistics of sealed cells and documents: nothing is looked up by them, and counting them took most of
+//! the time of an `ANALYZE`.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};

@@ -104,6 +104,23 @@ async fn any_document_id_and_cursor_gets_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_nul_is_refused_however_it_is_written() {
+    for home in homes().await {
+        let bearer = format!("Bearer {}", home.tenant("globex").persona("steward").token().await);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("x-purpose", "data_quality")];
+        let given = "query($n: String!) { findCustomer(by: {number: $n}) { number } }";
+        for body in [
+            json!({ "query": "{ findCustomer(by: {number: \"\0\"}) { number } }" }),
+            json!({ "query": "{ findCustomer(by: {number: \"\\u0000\"}) { number } }" }),
+            json!({ "query": given, "variables": { "n": "a\0b" } }),
+        ] {
+            let (status, refused) = home.post(&headers, body.to_string()).await;
+            assert_eq!((status, &refused["errors"][0]["extensions"]["code"]), (422, &json!("BAD_USER_INPUT")), "{refused}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn any_value_in_any_argument_gets_an_answer() {
     const PERSONAS: [(&str, &str); 5] =
         [("steward", "data_quality"), ("privacy", "privacy_request"), ("auditor", ""), ("admin", ""), ("sales", "sales_follow_up")];

@@ -127,6 +127,24 @@ async fn an_id_that_is_a_telephone_number_or_an_address_is_not_stored_as_it_is()
         assert_eq!((changed.updated, changed.created), (2, 0), "{changed:?}");
         let sources = ask(&home, "{ findCustomer(by: {phone: \"13612397200\"}) { sources { externalId } } }").await;
         assert_eq!(sources["findCustomer"]["sources"][0]["externalId"], "row 1", "{sources}");
+        // As are rows that were stored when ids were stored as they were.
+        let formerly = "UPDATE source_record SET external_id = '13612397200' WHERE external_id LIKE '~%' AND row_number = 1 AND imported_at = \
+            (SELECT max(imported_at) FROM source_record WHERE external_id LIKE '~%')";
+        assert_eq!(raw.run(formerly).await, Ok(1));
+        let known = import(&home, &rows("流失客户")).await.files[0].counts;
+        assert_eq!((known.unchanged, known.created), (2, 0), "{known:?}");
+        let back = import(&home, &rows("成交客户")).await.files[0].counts;
+        assert_eq!((back.updated, back.created, raw.number(clear).await), (2, 0, 0), "{back:?}");
+        // The number of an order may look like one that can be called, and is not.
+        let header = "订单编号,买家昵称,收货人手机,邮箱,商品名称,数量,实付金额,下单时间,收货地址,订单状态,买家留言\n";
+        let orders = ["19060500123", "SO19060500124", "13612397200"];
+        let text: String = orders.iter().map(|n| format!("{n},欧阳甲一,13612397200,,保温杯,1,9.90,2024-05-01 10:00:00,,交易成功,\n")).collect();
+        run(&home, "ecom", "orders.csv", format!("{header}{text}").as_bytes(), &Options::default()).await.unwrap();
+        let shown = ask(&home, "{ findCustomer(by: {phone: \"13612397200\"}) { orders { nodes { number } } } }").await;
+        let mut numbers: Vec<&str> =
+            shown["findCustomer"]["orders"]["nodes"].as_array().unwrap().iter().map(|order| order["number"].as_str().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, ["", "19060500123", "SO19060500124"]);
     }
 }
 

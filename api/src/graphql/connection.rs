@@ -15,6 +15,9 @@ use super::session;
 use entity::Hanging;
 use uuid::Uuid;
 
+/// The connection of what happened, which holds nothing without a time. Looked at from its end, what has none would be in the way.
+pub const TIMELINE: &str = "timeline";
+
 /// Which part of what hangs on a customer is asked for.
 pub struct Part {
     page: Arc<Page>,
@@ -50,7 +53,8 @@ impl Part {
             };
             cursor.map(open).transpose()
         };
-        let stretch = Stretch { after: place("after", after)?, before: place("before", before)?, last: last.is_some() };
+        let stretch =
+            Stretch { after: place("after", after)?, before: place("before", before)?, last: last.is_some(), timed: last.is_some() && name == TIMELINE };
         Ok(Self { page: Arc::clone(page), at, name, most: usize::try_from(most).unwrap_or(100), stretch })
     }
 

@@ -8,7 +8,7 @@ use entity::{Place, Stretch, Wanted, audit, record};
 use policy::clean::industry;
 use policy::field::kinds;
 
-use super::connection::{Asked, Connection, Part, at_most, cost};
+use super::connection::{Asked, Connection, Part, TIMELINE, at_most, cost};
 use super::hanging::{Contact, Order, Ticket, TimelineEntry, TimelineKind};
 use super::page::{Counted, Page, SOURCES};
 use super::rows::Rows;
@@ -184,7 +184,7 @@ impl Customer {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Connection<TimelineEntry>> {
-        let part = self.part(ctx, "timeline", Asked { first, after, last, before })?;
+        let part = self.part(ctx, TIMELINE, Asked { first, after, last, before })?;
         let entries = self.entries(ctx, &part).await?;
         Ok(part.connection(entries, None, &[Counted::Orders, Counted::Contacts, Counted::Tickets, Counted::Records]))
     }

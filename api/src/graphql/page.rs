@@ -47,7 +47,7 @@ pub struct Page {
     pub customers: Vec<Customer>,
     /// What the selection asks of each.
     wanted: Wanted,
-    hanging: Memo<(Wanted, bool), Hanging>,
+    hanging: Memo<(Wanted, Stretch), Hanging>,
     counts: Memo<Counted, HashMap<Uuid, Open<i64>>>,
     relations: Memo<(), Of<Relation>>,
     related: Memo<usize, HashMap<Uuid, (Arc<Page>, usize)>>,
@@ -94,7 +94,7 @@ impl Page {
             return Ok(Arc::new(hanging(session, std::slice::from_ref(&self.customers[at]), &wanted, stretch).await?));
         }
         let wanted = if !stretch.last && self.wanted.covers(&wanted) { self.wanted } else { wanted };
-        self.hanging.get((wanted, stretch.last), hanging(session, &self.customers, &wanted, stretch)).await
+        self.hanging.get((wanted, stretch), hanging(session, &self.customers, &wanted, stretch)).await
     }
 
     /// How many of something one customer has, if that may be told.

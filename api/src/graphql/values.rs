@@ -13,7 +13,7 @@ use chrono::{DateTime, Datelike, Utc};
 use entity::{Guarded, Session};
 use policy::Pii;
 
-/// A moment that is given: of the years 1 to 9999, with which time can be reckoned and stored anywhere.
+/// A moment that is given: of the years 1 to 9998, which can be reckoned with and stored in any zone.
 #[derive(Clone, Copy)]
 pub struct Moment(pub DateTime<Utc>);
 
@@ -24,7 +24,7 @@ pub struct Moment(pub DateTime<Utc>);
 impl ScalarType for Moment {
     fn parse(value: Value) -> InputValueResult<Self> {
         let read = if let Value::String(text) = &value { DateTime::parse_from_rfc3339(text).ok() } else { None };
-        let within = read.map(|at| at.with_timezone(&Utc)).filter(|at| (1..=9999).contains(&at.year()));
+        let within = read.map(|at| at.with_timezone(&Utc)).filter(|at| (1..=9998).contains(&at.year()));
         within.map(Self).ok_or_else(|| InputValueError::expected_type(value))
     }
 

@@ -70,7 +70,7 @@ impl Body {
         };
         let variables = self.variables.unwrap_or_default();
         // PostgreSQL stores it in no text, so nobody may send it.
-        if query.contains("\\u0000") || variables.values().any(holds_nul) {
+        if query.contains('\0') || query.contains("\\u0000") || variables.values().any(holds_nul) {
             return Err(refused("BAD_USER_INPUT", "a text holds the character U+0000; leave it out"));
         }
         Ok(Asked { query, operation_name: self.operation_name, variables, request: id.to_owned(), key: None })

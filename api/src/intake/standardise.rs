@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use entity::import::{Reject, Tally};
 use entity::record::{Detail, Draft};
 use policy::clean::{self, Cleaned, Reference, Rules, phone, text::fold};
-use policy::field::kinds::{Body, Landline, Raw, Remarks, Summary};
+use policy::field::kinds::{Body, Email, Landline, Phone, Raw, Remarks, Summary};
 use policy::mapping::{Target, Tells, header_key};
 use policy::{Channel, Pii, Status};
 use sha2::Digest;
@@ -168,7 +168,7 @@ impl Standard {
             line: place.line,
             raw: Some(raw(cells)),
             content: external_id.is_none().then(|| self.content(cells)),
-            number: text(Target::ExternalId).filter(|number| !clean::is_personal(number)),
+            number: text(Target::ExternalId),
             external_id,
             ..Draft::default()
         };
@@ -194,6 +194,17 @@ impl Standard {
         draft.landline = draft.landline.or_else(|| Landline::parse(cell(Target::Landline)).ok());
         self.name(cells, &mut draft, &mut seen);
         draft.email = seen.read(Target::Email, clean::email::clean(cell(Target::Email)));
+        // A register's id that is a number to call is the person's; that of an order may only look like one.
+        let called = draft.number.as_deref().unwrap_or_default();
+        let theirs = || {
+            draft.phone.as_ref().is_some_and(|phone| Phone::parse(called).is_ok_and(|called| called == *phone))
+                || draft.email.as_ref().is_some_and(|email| Email::parse(called).is_ok_and(|called| called == *email))
+        };
+        draft.personal_id = match self.tells {
+            Tells::Order | Tells::Ticket => theirs(),
+            _ => clean::is_personal(called),
+        };
+        draft.number = draft.number.filter(|_| !draft.personal_id);
         draft.address = self.address(cells, &mut seen);
         draft.company = seen.quiet(Target::Company, clean::company::name(cell(Target::Company), &self.reference));
         draft.industry = seen.read(Target::Industry, clean::industry::code(cell(Target::Industry), &self.reference)).map(str::to_owned);

@@ -96,7 +96,8 @@ pub struct Month {
 }
 
 /// Orders of the customers within the caller's reach, month by month. Whole months only: of two times that end a day apart the
-/// difference would be the orders of a day. Those of restricted customers are in no month.
+/// difference would be the orders of a day. (Whoever asks about the running month every day can subtract as well, as with any
+/// count of what grows.) Those of restricted customers are in no month.
 ///
 /// # Errors
 /// [`Error::Denied`] to whom may not aggregate amounts by time.
@@ -128,8 +129,11 @@ pub async fn orders_by_month(session: &Session, from: Option<&str>, to: Option<&
     let select = select.expr_as(Expr::cust("CAST(COALESCE(SUM(customer_order.amount_fen), 0) AS bigint)"), "fen");
     let select = select.expr_as(Expr::cust("COUNT(DISTINCT customer_order.customer_id)"), "customers");
     let select = select.group_by(Expr::cust(month)).order_by_asc(Expr::cust(month));
-    let rows: Vec<(String, i64, i64, i64)> = select.into_tuple().all(session.scope().tx()).await?;
-    Ok(rows.into_iter().map(|(month, orders, fen, customers)| Month { month, orders: (customers >= FLOOR).then_some((orders, fen)) }).collect())
+    // SQLite knows no month for the last hours of the year 9999.
+    let rows: Vec<(Option<String>, i64, i64, i64)> = select.into_tuple().all(session.scope().tx()).await?;
+    let told =
+        |(month, orders, fen, customers): (Option<String>, i64, i64, i64)| Some(Month { month: month?, orders: (customers >= FLOOR).then_some((orders, fen)) });
+    Ok(rows.into_iter().filter_map(told).collect())
 }
 
 #[cfg(test)]

@@ -102,7 +102,13 @@ async fn refuse_erased(change: &Change, import: &Import, batch: &mut Batch, tall
         (reject.reason, reject.detail) = (Set(Some(ERASED.to_owned())), Set(Some(DETAIL.to_owned())));
     }
     tally.reasons.retain(|_, times| *times > 0);
-    let people = batch.rows.iter().map(|row| Told::by_draft(&row.draft, import.source.id, &row.external_id).marks(keys));
+    let people = batch.rows.iter().map(|row| {
+        let mut marks = Told::by_draft(&row.draft, import.source.id, &row.external_id).marks(keys)?;
+        if let Some(former) = &row.former {
+            marks.extend(Told { row: Some((import.source.id, former)), ..Told::default() }.marks(keys)?);
+        }
+        Ok(marks)
+    });
     let erased = erasure::erased(change.scope(), people).await?;
     if erased.is_empty() {
         return Ok(());

@@ -128,8 +128,7 @@ impl Import {
             Ok(format!("{UNNAMED}{}", crate::vault::hex(&digest).as_str()))
         };
         if let Some(id) = &draft.external_id {
-            let (called, _) = id.split_once('/').unwrap_or((id, ""));
-            return Ok(if policy::clean::is_personal(called) { (hash("id", id)?, Some(id.clone())) } else { (id.clone(), None) });
+            return Ok(if draft.personal_id { (hash("id", id)?, Some(id.clone())) } else { (id.clone(), None) });
         }
         let content = |content: Option<&Raw>| hash("content", content.map_or("", Pii::expose));
         Ok((content(draft.content.as_ref())?, Some(content(draft.raw.as_ref())?)))

@@ -28,8 +28,8 @@ fn rows(table: &'static str) -> impl Iterator<Item = (&'static str, &'static str
     table.lines().filter(|line| !line.starts_with('#')).skip(1).map(|line| line.split_once(',').unwrap_or((line, "")))
 }
 
-/// Whether a text is somebody's mobile number or e-mail address, wherever it stands.
+/// Whether a text is somebody's mobile number, without a word beside it, or e-mail address, wherever it stands.
 #[must_use]
 pub fn is_personal(text: &str) -> bool {
-    phone::mobile(text).is_ok() || email::address(text).is_ok()
+    (!text.contains(char::is_alphabetic) && phone::mobile(text).is_ok()) || email::address(text).is_ok()
 }
