@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
-use policy::Matrix;
+use policy::{Field, Matrix, Reach, Sight, Verb, View};
 
 use crate::audit::Memory;
 use crate::follow::Policies;
@@ -53,6 +53,23 @@ pub struct House {
     /// Who was let in a moment ago, and how often it had changed then who is.
     admitted: Cache<Presented, (u64, Arc<Principal>)>,
     pub(crate) log: Mutex<Memory>,
+}
+
+/// What is shown to a caller.
+pub struct Shows(Matrix);
+
+impl Shows {
+    /// Whether it may do a thing for some purpose.
+    #[must_use]
+    pub const fn does(&self, verb: Verb) -> bool {
+        self.0.may(verb)
+    }
+
+    /// Whether it sees this field of some row for some purpose.
+    #[must_use]
+    pub fn sees(&self, field: Field) -> bool {
+        Reach::ALL.iter().any(|reach| self.0.sight(field, *reach, View::Clear) > Sight::Withheld)
+    }
 }
 
 impl House {
@@ -170,6 +187,19 @@ impl House {
     /// The matrix of a principal under a policy version.
     pub(crate) async fn matrix(&self, active: &Active, principal: &Principal) -> Result<Arc<Matrix>, Error> {
         self.policies.matrix(active, principal.tenant, &principal.roles, principal.purpose.as_deref()).await
+    }
+
+    /// What a caller's roles may see and do for whatever purpose: what it is shown, and not what it is allowed.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or the policy cannot be read.
+    pub async fn shows(&self, principal: &Principal) -> Result<Shows, Error> {
+        let active = self.policy(principal.tenant).await?;
+        let mut all = Matrix::clone(&*self.matrix(&active, principal).await?);
+        for purpose in active.policy.purposes() {
+            all = all.or(&*self.policies.matrix(&active, principal.tenant, &principal.roles, Some(purpose)).await?);
+        }
+        Ok(Shows(all))
     }
 
     /// Admits a caller whose token has been verified: the person or token must exist, stand and belong to this tenant.

@@ -58,7 +58,7 @@ pub mod webhook;
 pub use child::{Children, Connection, Hanging, Place, Stretch, Wanted};
 pub use error::Error;
 pub use guard::{Guarded, Open, Reaching, Whose};
-pub use house::{House, Settings};
+pub use house::{House, Settings, Shows};
 pub use ledger::{Entry, Ledger};
 pub use principal::{Caller, Principal};
 pub use session::{Change, Operation, Session, Unaccounted};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use policy::{Field, Matrix, Pii, Reach, Sight, Verb, View};
+use policy::{Field, Matrix, Pii, Sight, Verb, View};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -219,18 +219,6 @@ impl Session {
         }
         self.deny(verb.word());
         Err(Error::Denied)
-    }
-
-    /// Whether the caller may do a thing as a whole, of which nothing is logged: for what it is shown to be able to do.
-    #[must_use]
-    pub fn may(&self, verb: Verb) -> bool {
-        self.matrix.may(verb)
-    }
-
-    /// Whether there may be a row of which the caller sees this field.
-    #[must_use]
-    pub fn may_see(&self, field: Field) -> bool {
-        Reach::ALL.iter().any(|reach| self.matrix.sight(field, *reach, View::Clear) > Sight::Withheld)
     }
 
     /// Spends one guess of the caller's search budget: at most five distinct values per masked value in a day, and sixty in

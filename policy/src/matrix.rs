@@ -211,6 +211,17 @@ impl Matrix {
         }
     }
 
+    /// What either allows.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        for (mine, theirs) in both.fields.iter_mut().flatten().zip(other.fields.iter().flatten()) {
+            *mine |= theirs;
+        }
+        both.verbs |= other.verbs;
+        both
+    }
+
     /// The same with nothing allowed of personal fields.
     #[must_use]
     pub fn impersonal(&self) -> Self {

@@ -1,15 +1,14 @@
-//! What a caller is shown of the schema: what its role may never see or do is left out of introspection. Whoever asks for it all
-//! the same is answered by the policy, as ever; nothing is decided here.
+//! What a caller is shown of the schema: what its roles may not see or do for any purpose is left out of introspection. Whoever
+//! asks for it all the same is answered by the policy, as ever; nothing is decided here.
 
 use std::borrow::Cow;
 use std::pin::Pin;
 
 use async_graphql::registry::{MetaType, Registry};
 use async_graphql::{Context, Response, SubscriptionType};
+use entity::Shows;
 use futures_util::stream::Stream;
 use policy::{Field, Verb};
-
-use super::session;
 
 /// Whether something is shown to whoever asks.
 type Condition = fn(&Context<'_>) -> bool;
@@ -95,11 +94,11 @@ fn condition(key: &str) -> Option<Condition> {
 }
 
 fn sees<const FIELD: usize>(ctx: &Context<'_>) -> bool {
-    Field::ALL.get(FIELD).is_some_and(|field| session(ctx).may_see(*field))
+    ctx.data_opt::<Shows>().zip(Field::ALL.get(FIELD)).is_some_and(|(shows, field)| shows.sees(*field))
 }
 
 fn may<const VERB: usize>(ctx: &Context<'_>) -> bool {
-    Verb::ALL.get(VERB).is_some_and(|verb| session(ctx).may(*verb))
+    ctx.data_opt::<Shows>().zip(Verb::ALL.get(VERB)).is_some_and(|(shows, verb)| shows.does(*verb))
 }
 
 /// The schema takes functions that know nothing but their caller: one for each field and verb.
