@@ -105,9 +105,10 @@ impl Asked {
             .within(Duration::from_secs(shared.limits.seconds))
     }
 
-    /// Whether the schema is asked for; a document that only says `__typename` may count too.
+    /// Whether the schema may be asked for. Clients ask for `__typename` everywhere, which tells nothing of it.
     fn introspects(&self) -> bool {
-        self.query.contains("__schema") || self.query.contains("__type")
+        let types = || self.query.match_indices("__type").any(|(at, _)| !self.query[at..].starts_with("__typename"));
+        self.query.contains("__schema") || types()
     }
 
     /// For the executor.
