@@ -16,6 +16,7 @@ mod generated;
 mod governance;
 mod governors;
 mod hints;
+mod ids;
 mod intake;
 mod keys;
 mod linking;

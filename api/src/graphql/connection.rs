@@ -6,14 +6,13 @@ use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{Context, Object, OutputType, Result, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entity::{Error, Open, Place, Stretch, Wanted};
+use entity::{Error, Hanging, Open, Place, Stretch, Wanted};
+use uuid::Uuid;
 
 use super::hanging::{Contact, Order, Ticket, TimelineEntry};
 use super::page::{Counted, Page};
 use super::rows::Rows;
 use super::session;
-use entity::Hanging;
-use uuid::Uuid;
 
 /// The connection of what happened, which holds nothing without a time. Looked at from its end, what has none would be in the way.
 pub const TIMELINE: &str = "timeline";
