@@ -48,7 +48,7 @@ bench-cells:
     cargo build --release -p api -p tests --bins
     cargo run --release -p tests --bin bench -- cells
 
-# clients that others wrote, against a demo of their own; needs node, npm and python3
+# clients that others wrote and a fuzzer of schemas, against a demo of their own; needs node, npm and python3
 clients:
     cargo build
     tests/clients/run target/debug/panorama

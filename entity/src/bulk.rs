@@ -1,14 +1,17 @@
 //! Many rows and many keys in few statements.
 //!
-//! PostgreSQL takes one array per column (`unnest`), which spares it parsing thousands of placeholders; SQLite takes
-//! statements of a few fixed lengths, which it prepares once. Arrays of the driver hold no nulls: a value that no column
-//! ever holds stands for null, and the statement turns it back.
+//! PostgreSQL takes one array of whole rows, which spares it parsing thousands of placeholders, and one row as it is; SQLite takes
+//! statements of a few fixed lengths, which it prepares once.
 
-use chrono::{DateTime, NaiveDate, Utc};
+mod composite;
+
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::extension::postgres::PgFunc;
 use sea_orm::sea_query::{ArrayType, ColumnType, ExprTrait, SimpleExpr, ValueType};
-use sea_orm::{ActiveValue, DbBackend, Iterable, Statement};
+use sea_orm::{ActiveValue, DbBackend, IdenStatic, Iterable, Statement};
+
+use composite::Layout;
+pub(crate) use composite::Rows;
 
 use crate::Error;
 use crate::audit::cells;
@@ -19,6 +22,9 @@ const LENGTHS: [usize; 4] = [512, 64, 8, 1];
 
 /// The most rows of one statement of arrays.
 const ARRAY_ROWS: usize = 1_000;
+
+/// How many rows the first statement holds: few, so that the database has something to do while the next is written.
+const FIRST: usize = 64;
 
 /// What happens to a row whose key is there already.
 pub(crate) enum Existing<'c, C> {
@@ -59,9 +65,7 @@ impl Scope {
     {
         let columns: Vec<_> = <<A::Entity as EntityTrait>::Column as Iterable>::iter().collect();
         let sealed = cells::Columns::of();
-        let postgres = self.tx().get_database_backend() == DbBackend::Postgres;
-        let most = if postgres { ARRAY_ROWS } else { LENGTHS[0].min(crate::store::BIND_LIMIT / columns.len()) };
-        let mut rows = rows.map(|row| {
+        let rows = rows.map(|row| {
             row.map(|mut row| {
                 row.set(<A::Entity as Tenanted>::TENANT, self.tenant().into());
                 if let Some(sealed) = &sealed {
@@ -71,20 +75,32 @@ impl Scope {
             })
         });
         let tail = tail::<A::Entity>(&existing);
+        if self.tx().get_database_backend() == DbBackend::Postgres {
+            self.put_arrays(&columns, rows, &tail).await
+        } else {
+            self.put_lists(&columns, rows, &tail).await
+        }
+    }
+
+    async fn put_lists<A: ActiveModelTrait>(
+        &self,
+        columns: &[<A::Entity as EntityTrait>::Column],
+        mut rows: impl Iterator<Item = Result<A, Error>>,
+        tail: &str,
+    ) -> Result<(), Error> {
+        let mut most = FIRST;
         let mut left: Vec<A> = Vec::new();
         let mut next = || -> Result<Option<Statement>, Error> {
             if left.is_empty() {
                 left = rows.by_ref().take(most).collect::<Result<_, _>>()?;
+                most = LENGTHS[0].min(crate::store::BIND_LIMIT / columns.len());
             }
             if left.is_empty() {
                 return Ok(None);
             }
-            if postgres {
-                return Ok(Some(arrays(&columns, &mut std::mem::take(&mut left), &tail)));
-            }
             let length = LENGTHS.into_iter().find(|length| *length <= left.len()).unwrap_or(1);
             let rest = left.split_off(length);
-            Ok(Some(listed(&columns, &mut std::mem::replace(&mut left, rest), &tail)))
+            Ok(Some(listed(DbBackend::Sqlite, columns, &mut std::mem::replace(&mut left, rest), tail)))
         };
         let mut statement = next()?;
         while let Some(now) = statement {
@@ -92,6 +108,39 @@ impl Scope {
             let (done, following) = tokio::join!(biased; self.tx().execute_raw(now), async { next() });
             done?;
             statement = following?;
+        }
+        Ok(())
+    }
+
+    async fn put_arrays<A: ActiveModelTrait>(
+        &self,
+        columns: &[<A::Entity as EntityTrait>::Column],
+        mut rows: impl Iterator<Item = Result<A, Error>>,
+        tail: &str,
+    ) -> Result<(), Error> {
+        let mut first: Vec<A> = rows.by_ref().take(FIRST).collect::<Result<_, _>>()?;
+        if first.len() <= 1 {
+            if !first.is_empty() {
+                self.tx().execute_raw(listed(DbBackend::Postgres, columns, &mut first, tail)).await?;
+            }
+            return Ok(());
+        }
+        let table = table(columns);
+        let layout = Layout::of(self, &table).await?;
+        let names: Vec<&str> = layout.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let places: Vec<_> = names.iter().map(|name| columns.iter().copied().find(|column| column.as_str() == *name)).collect();
+        let write = |mut rows: Vec<A>| Rows::of(&layout, &mut rows, |row, at| places[at].and_then(|column| taken(row, column)));
+        let sql = format!("INSERT INTO {table} ({0}) SELECT {0} FROM unnest($1){tail}", names.join(", "));
+        let mut array = Some(write(first)?);
+        while let Some(now) = array {
+            // Polled first, the array is on its way while the next is written.
+            let following = async {
+                let chunk = rows.by_ref().take(ARRAY_ROWS).collect::<Result<Vec<_>, _>>()?;
+                (!chunk.is_empty()).then(|| write(chunk)).transpose()
+            };
+            let (done, following) = tokio::join!(biased; self.tx().put(&sql, now), following);
+            done?;
+            array = following?;
         }
         Ok(())
     }
@@ -127,7 +176,8 @@ impl Scope {
         let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND ($2 OR pg_relation_size(oid) / 8192 > 4 * relpages + 50)";
         for row in self.tx().query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into(), all.into()])).await? {
             let name: String = row.try_get("", "name")?;
-            self.tx().execute_unprepared(&format!("ANALYZE {name}")).await?;
+            // Three thousand rows tell it as much as it needs to know of ids; those that it counts by itself it counts better.
+            self.tx().execute_unprepared(&format!("SET LOCAL default_statistics_target = 10; ANALYZE {name}")).await?;
         }
         Ok(())
     }
@@ -249,7 +299,7 @@ fn rewrite_list(table: &str, key: &[&str], columns: &[&str], epoch: (&str, u32),
 
 /// What follows the rows.
 fn tail<E: Tenanted>(existing: &Existing<'_, E::Column>) -> String {
-    use sea_orm::{IdenStatic, PrimaryKeyToColumn};
+    use sea_orm::PrimaryKeyToColumn;
     let key: Vec<String> = E::PrimaryKey::iter().map(|part| part.into_column().as_str().to_owned()).collect();
     match existing {
         Existing::Refuse => String::new(),
@@ -260,10 +310,8 @@ fn tail<E: Tenanted>(existing: &Existing<'_, E::Column>) -> String {
     }
 }
 
-fn head<C: ColumnTrait>(columns: &[C]) -> String {
-    let table = columns.first().map(|column| column.entity_name().to_string()).unwrap_or_default();
-    let names: Vec<&str> = columns.iter().map(sea_orm::IdenStatic::as_str).collect();
-    format!("INSERT INTO {table} ({}) ", names.join(", "))
+fn table<C: ColumnTrait>(columns: &[C]) -> String {
+    columns.first().map(|column| column.entity_name().to_string()).unwrap_or_default()
 }
 
 fn taken<A: ActiveModelTrait>(row: &mut A, column: <A::Entity as EntityTrait>::Column) -> Option<Value> {
@@ -273,68 +321,37 @@ fn taken<A: ActiveModelTrait>(row: &mut A, column: <A::Entity as EntityTrait>::C
     }
 }
 
-/// `VALUES (?, …), …`.
-fn listed<A: ActiveModelTrait>(columns: &[<A::Entity as EntityTrait>::Column], rows: &mut [A], tail: &str) -> Statement {
-    let mut sql = head(columns);
-    let row = format!("({})", vec!["?"; columns.len()].join(", "));
-    sql.push_str("VALUES ");
-    sql.push_str(&vec![row.as_str(); rows.len()].join(", "));
-    sql.push_str(tail);
+/// `INSERT INTO … VALUES (…), …`. PostgreSQL is told of what type a null is.
+fn listed<A: ActiveModelTrait>(backend: DbBackend, columns: &[<A::Entity as EntityTrait>::Column], rows: &mut [A], tail: &str) -> Statement {
+    let names: Vec<&str> = columns.iter().map(IdenStatic::as_str).collect();
+    let marks: Vec<String> = match backend {
+        DbBackend::Postgres => (1..=columns.len()).map(|n| format!("${n}")).collect(),
+        _ => vec!["?".to_owned(); columns.len()],
+    };
+    let row = format!("({})", marks.join(", "));
+    let sql = format!("INSERT INTO {} ({}) VALUES {}{tail}", table(columns), names.join(", "), vec![row.as_str(); rows.len()].join(", "));
     let mut values = Vec::with_capacity(columns.len() * rows.len());
     for row in rows {
         for column in columns {
-            values.push(taken(row, *column).unwrap_or(Value::Bytes(None)));
+            values.push(taken(row, *column).unwrap_or_else(|| null(column.def().get_column_type())));
         }
     }
-    Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+    Statement::from_sql_and_values(backend, sql, values)
 }
 
-/// `SELECT … FROM unnest($1::uuid[], …)`.
-fn arrays<A: ActiveModelTrait>(columns: &[<A::Entity as EntityTrait>::Column], rows: &mut [A], tail: &str) -> Statement {
-    let mut sql = head(columns);
-    let (mut picked, mut given, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, column) in columns.iter().enumerate() {
-        let Shape { sql: name, array, null, stands } = Shape::of(column.def().get_column_type());
-        picked.push(if column.def().is_null() { format!("NULLIF(c{at}, {null})") } else { format!("c{at}") });
-        given.push(format!("${}::{name}[]", at + 1));
-        let cells = rows.iter_mut().map(|row| taken(row, *column).unwrap_or_else(|| stands.clone())).collect();
-        values.push(Value::Array(array, Some(Box::new(cells))));
-    }
-    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
-    sql.extend(["SELECT ", &picked.join(", "), " FROM unnest(", &given.join(", "), ") AS given (", &names.join(", "), ")", tail]);
-    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
-}
-
-/// How a column travels in an array.
-struct Shape {
-    sql: &'static str,
-    array: ArrayType,
-    /// What stands for null, as SQL.
-    null: &'static str,
-    /// And as a value.
-    stands: Value,
-}
-
-impl Shape {
-    fn of(column: &ColumnType) -> Self {
-        let shape = |sql, array, null, stands| Self { sql, array, null, stands };
-        match column {
-            ColumnType::Uuid => shape("uuid", ArrayType::Uuid, "'00000000-0000-0000-0000-000000000000'", Uuid::nil().into()),
-            ColumnType::SmallInteger => shape("smallint", ArrayType::SmallInt, "-32768", i16::MIN.into()),
-            ColumnType::Integer => shape("integer", ArrayType::Int, "-2147483648", i32::MIN.into()),
-            ColumnType::BigInteger => shape("bigint", ArrayType::BigInt, "-9223372036854775808", i64::MIN.into()),
-            ColumnType::Double => shape("double precision", ArrayType::Double, "'-Infinity'", f64::NEG_INFINITY.into()),
-            ColumnType::Boolean => shape("boolean", ArrayType::Bool, "NULL", false.into()),
-            ColumnType::Date => shape("date", ArrayType::ChronoDate, "'0001-01-01'", NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default().into()),
-            ColumnType::TimestampWithTimeZone => shape(
-                "timestamptz",
-                ArrayType::ChronoDateTimeUtc,
-                "'0001-01-01T00:00:00Z'",
-                NaiveDate::from_ymd_opt(1, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).map_or(DateTime::<Utc>::MIN_UTC, |at| at.and_utc()).into(),
-            ),
-            ColumnType::Json | ColumnType::JsonBinary => shape("jsonb", ArrayType::Json, "'null'", serde_json::Value::Null.into()),
-            ColumnType::VarBinary(_) | ColumnType::Binary(_) | ColumnType::Blob => shape("bytea", ArrayType::Bytes, "''", Vec::<u8>::new().into()),
-            _ => shape("text", ArrayType::String, "E'\\x01'", "\u{1}".into()),
-        }
+/// Null in a column of a type.
+const fn null(column: &ColumnType) -> Value {
+    match column {
+        ColumnType::Uuid => Value::Uuid(None),
+        ColumnType::SmallInteger => Value::SmallInt(None),
+        ColumnType::Integer => Value::Int(None),
+        ColumnType::BigInteger => Value::BigInt(None),
+        ColumnType::Double => Value::Double(None),
+        ColumnType::Boolean => Value::Bool(None),
+        ColumnType::Date => Value::ChronoDate(None),
+        ColumnType::TimestampWithTimeZone => Value::ChronoDateTimeUtc(None),
+        ColumnType::Json | ColumnType::JsonBinary => Value::Json(None),
+        ColumnType::VarBinary(_) | ColumnType::Binary(_) | ColumnType::Blob => Value::Bytes(None),
+        _ => Value::String(None),
     }
 }

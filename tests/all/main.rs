@@ -25,6 +25,7 @@ mod once;
 mod over_http;
 mod pages;
 mod personas;
+mod plans;
 mod proof;
 mod published;
 mod refused;

@@ -3,7 +3,7 @@
 
 #[tokio::main]
 async fn main() {
-    tests::synced();
+    tests::benched();
     // Cargo adds a flag of its own.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let number = |at: usize, default: u64| arguments.get(at).map_or(default, |n| n.parse().expect("a number"));

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-pub use postgres::{as_owner, pgbench};
+pub use postgres::{as_owner, log as postgres_log, pgbench};
 pub use program::{Program, program};
 pub use taker::{Posted, Taker};
 
@@ -125,6 +125,11 @@ impl Home {
         let url = listening.url.clone();
         tokio::spawn(listening.server);
         Self { engine, config, house, url, _dir: dir }
+    }
+
+    /// The same data, served once more.
+    pub async fn again(&self) -> Self {
+        Self::open(self.engine, self.config.clone(), tempfile::tempdir().unwrap()).await
     }
 
     /// The program on this home's data.
@@ -303,9 +308,9 @@ pub async fn database() -> String {
     postgres::create(None).await
 }
 
-/// Has the PostgreSQL cluster sync to disk; before anything else.
-pub fn synced() {
-    postgres::SYNC.store(true, std::sync::atomic::Ordering::Relaxed);
+/// Has the PostgreSQL cluster be one that is measured, not one of tests; before anything else.
+pub fn benched() {
+    postgres::BENCH.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Runs a command of psql.

@@ -22,8 +22,9 @@ static PROGRAMS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(start);
 static CREATING: LazyLock<tokio::sync::Mutex<()>> = LazyLock::new(tokio::sync::Mutex::default);
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// Whether the cluster syncs to disk: tests need not, a bench of durability must. Set before the first database is made.
-pub static SYNC: AtomicBool = AtomicBool::new(false);
+/// Whether the cluster is a bench's: it syncs to disk, which tests need not, and has the memory and the log's length that PostgreSQL's
+/// manual advises. Set before the first database is made.
+pub static BENCH: AtomicBool = AtomicBool::new(false);
 
 pub fn installed() -> bool {
     PROGRAMS.is_some()
@@ -53,8 +54,8 @@ fn start() -> Cluster {
     assert!(run(made), "initdb failed; see {}/initdb.log", dir.display());
     // The keeper ends the cluster and removes it when this process, at the other end of its standard input, is gone.
     let keeper = format!(
-        "chmod 711 {d}; {b}/postgres -D {d}/data -k {d} -p {port} -c listen_addresses=127.0.0.1 -c fsync={sync} -c max_connections=400 >{d}/log 2>&1 & read _; kill -INT $!; wait $!; rm -rf {d}",
-        sync = if SYNC.load(Ordering::Relaxed) { "on" } else { "off" },
+        "chmod 711 {d}; {b}/postgres -D {d}/data -k {d} -p {port} -c listen_addresses=127.0.0.1 {settings} -c max_connections=400 >{d}/log 2>&1 & read _; kill -INT $!; wait $!; rm -rf {d}",
+        settings = if BENCH.load(Ordering::Relaxed) { "-c shared_buffers=2GB -c max_wal_size=4GB" } else { "-c fsync=off" },
         d = dir.display(),
         b = bin.display()
     );
@@ -73,6 +74,11 @@ fn start() -> Cluster {
 
 fn run(mut command: Command) -> bool {
     command.status().is_ok_and(|status| status.success())
+}
+
+/// What the cluster has logged.
+pub fn log() -> String {
+    String::from_utf8_lossy(&std::fs::read(CLUSTER.dir.join("log")).unwrap()).into_owned()
 }
 
 /// Runs a command of psql, as this user.

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::QuerySelect;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Asterisk, Func};
+use sea_orm::{ConnectionTrait, QuerySelect, QueryTrait};
 
 use super::member::Sharing;
 use super::{Member, Run, Shared, Touched};
@@ -57,7 +57,7 @@ async fn uniform(scope: &Scope, customers: HashSet<Uuid>) -> Result<HashSet<Uuid
             .expr_as(Func::count(Expr::col(Asterisk)), "records")
             .column_as(Column::HeldFor.count(), "held")
             .group_by(Column::CustomerId);
-        let counted: Vec<(Uuid, i64, i64, i64, i64)> = select.into_tuple().all(scope.tx()).await?;
+        let counted: Vec<(Uuid, i64, i64, i64, i64)> = scope.tx().tuples(select.build(scope.tx().get_database_backend())).await?;
         uniform.extend(counted.into_iter().filter(|(_, said, known, records, held)| *said == 1 && known == records && *held == 0).map(|(id, ..)| id));
     }
     Ok(uniform)

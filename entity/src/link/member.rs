@@ -5,7 +5,7 @@ use policy::field::kinds::{Address, Email, FamilyName, Landline, Name, Phone, Re
 use policy::{Pii, link};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Asterisk, ExprTrait, Func};
-use sea_orm::{ConnectionTrait, FromQueryResult, IdenStatic, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, IdenStatic, QueryOrder, QuerySelect, QueryTrait, Select};
 use std::collections::HashMap;
 
 use crate::guard::Vaulted;
@@ -174,7 +174,9 @@ impl Reader<'_> {
             let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().columns(alike);
             let select = alike.into_iter().fold(select, QuerySelect::group_by).expr_as(Func::count(Expr::col(Asterisk)), "records");
             let mut records: HashMap<link::Key, i64> = HashMap::new();
-            for (key, customer, likeness, count) in select.into_tuple::<(Vec<u8>, Option<Uuid>, Option<Vec<u8>>, i64)>().all(self.scope.tx()).await? {
+            for (key, customer, likeness, count) in
+                self.scope.tx().tuples::<(Vec<u8>, Option<Uuid>, Option<Vec<u8>>, i64)>(select.build(self.backend())).await?
+            {
                 let Ok(key) = link::Key::try_from(key) else { continue };
                 *records.entry(key).or_default() += count;
                 found.push(Sharing { customer, shared: shared(key), likeness });
@@ -190,7 +192,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for ((column, _), chunk) in by_column(keys) {
             let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().column(Column::Id);
-            found.extend(select.into_tuple::<Uuid>().all(self.scope.tx()).await?);
+            found.extend(self.scope.tx().tuples::<Uuid>(select.build(self.backend())).await?);
         }
         Ok(found)
     }
@@ -251,6 +253,10 @@ impl Reader<'_> {
         self.scope.rows(&sql, values).await?.iter().map(|row| self.open(Row::from_query_result(row, "")?)).collect()
     }
 
+    fn backend(&self) -> DbBackend {
+        self.scope.tx().get_database_backend()
+    }
+
     async fn by(&self, column: Column, ids: &[Uuid]) -> Result<Vec<Member>, Error> {
         let mut members = Vec::new();
         for chunk in ids.chunks(CHUNK) {
@@ -267,7 +273,7 @@ impl Reader<'_> {
             members.push(self.open(Row::from_query_result(&row, "")?)?);
             Ok(())
         };
-        tx.each(select.select_only().columns(COLUMNS).build(tx.get_database_backend()), open).await?;
+        tx.each(select.select_only().columns(COLUMNS).build(self.backend()), open).await?;
         Ok(members)
     }
 

@@ -101,7 +101,8 @@ pub(super) async fn customers(change: &Change, run: &Run, held: &Held<'_>, why: 
         rows.push((id, golden, digest, number, before));
     }
     numbers.keep(scope).await?;
-    let rows = rows.into_iter().map(|(id, golden, digest, number, before)| {
+    let (known, new): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(.., before)| before.is_some());
+    let row = |(id, golden, digest, number, before): (Uuid, Golden<'_>, Vec<u8>, String, Option<&Stored>)| {
         Ok(customer::ActiveModel {
             number: Set(number),
             version: Set(before.map_or(1, |before| before.version + 1)),
@@ -109,8 +110,9 @@ pub(super) async fn customers(change: &Change, run: &Run, held: &Held<'_>, why: 
             value_tier: Set(golden.value_tier.or(before.and_then(|before| before.value_tier))),
             ..golden_row(change, run, id, &golden, digest)?
         })
-    });
-    scope.put_each(rows, Existing::Overwrite(&OVERWRITTEN)).await?;
+    };
+    scope.put_each(new.into_iter().map(row), Existing::Refuse).await?;
+    scope.put_each(known.into_iter().map(row), Existing::Overwrite(&OVERWRITTEN)).await?;
     tag::replace(scope, &rederived, &tags).await?;
     let merged = merged(held, &assigned);
     linked.merged = i32::try_from(merged.len()).unwrap_or(i32::MAX);

@@ -19,11 +19,11 @@ use tests::{Engine, Raw, engines};
 
 #[tokio::main]
 async fn main() {
+    tests::benched();
     if std::env::args().nth(1).as_deref() == Some("keys") {
         return keys(std::env::args().nth(2).map_or(100_000, |rows| rows.parse().expect("a number of rows"))).await;
     }
     if std::env::args().nth(1).as_deref() == Some("log") {
-        tests::synced();
         let number = |at: usize| std::env::args().nth(at).map(|events| events.parse().expect("a number of events"));
         return log(number(2).unwrap_or(200_000), number(3)).await;
     }

@@ -24,7 +24,7 @@ const CHANGING: u64 = 4;
 
 #[tokio::main]
 async fn main() {
-    tests::synced();
+    tests::benched();
     let number = |at: usize, default: u64| std::env::args().nth(at).map_or(default, |n| n.parse().expect("a number"));
     let (subscribers, rate, seconds) = (number(1, 1_000), number(2, 100), number(3, 10));
     let dir = tempfile::tempdir().unwrap();
