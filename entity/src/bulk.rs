@@ -127,8 +127,10 @@ impl Scope {
         }
         let table = table(columns);
         let layout = Layout::of(self, &table).await?;
-        let names: Vec<&str> = layout.columns.iter().map(|(name, _)| name.as_str()).collect();
-        let places: Vec<_> = names.iter().map(|name| columns.iter().copied().find(|column| column.as_str() == *name)).collect();
+        let named = |name: &str| columns.iter().copied().find(|column| column.as_str() == name);
+        let places: Vec<_> = layout.columns.iter().map(|(name, _)| named(name)).collect();
+        // A column that only a newer version knows is left to its default.
+        let names: Vec<&str> = places.iter().flatten().map(IdenStatic::as_str).collect();
         let write = |mut rows: Vec<A>| Rows::of(&layout, &mut rows, |row, at| places[at].and_then(|column| taken(row, column)));
         let sql = format!("INSERT INTO {table} ({0}) SELECT {0} FROM unnest($1){tail}", names.join(", "));
         let mut array = Some(write(first)?);

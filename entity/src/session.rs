@@ -22,7 +22,6 @@ use crate::guard::{Closed, Guarded, Open, Whose};
 use crate::house::House;
 use crate::ledger::NotDurable;
 use crate::policy_version::Active;
-use crate::store::Durable;
 use crate::vault::{Keyring, RecordKey, Sealed, Unreadable, Wrapped};
 use crate::{Error, Principal, Scope, Store, search};
 
@@ -39,14 +38,13 @@ pub struct Operation {
     variables: Vec<u8>,
     request: String,
     limit: Option<Duration>,
-    durable: Durable,
 }
 
 impl Operation {
     /// An operation of a kind (`query`, `command`, …) with a name.
     #[must_use]
     pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), document: None, variables: Vec::new(), request: String::new(), limit: None, durable: Durable::AtOnce }
+        Self { kind, name: name.into(), document: None, variables: Vec::new(), request: String::new(), limit: None }
     }
 
     /// With the text of its document and its variables; the log keeps a hash and a keyed hash of them.
@@ -61,14 +59,6 @@ impl Operation {
     #[must_use]
     pub const fn within(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
-        self
-    }
-
-    /// As one step of many, of which nobody is told that it is done before the last: what it writes need not withstand a loss of power
-    /// before something that comes later does.
-    #[must_use]
-    pub const fn among_others(mut self) -> Self {
-        self.durable = Durable::WithNext;
         self
     }
 

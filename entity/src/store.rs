@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{IntoCondition, SimpleExpr};
-use sea_orm::{ConnectOptions, Database, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, Statement};
+use sea_orm::{ConnectOptions, Database, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, SqliteTransactionMode, Statement};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-pub(crate) use tx::Durable;
-use tx::Tx;
+use tx::{Begin, Tx};
 
 use crate::Error;
 use crate::audit::cells::{self, Written};
@@ -65,8 +64,6 @@ pub struct Store {
     /// that an import does not keep the log waiting for more than a batch.
     turn: Option<Arc<Mutex<()>>>,
     admissions: Arc<AtomicU64>,
-    /// Held while SQLite's write-ahead log is copied into the database beside the writer.
-    copying: Arc<Mutex<()>>,
 }
 
 /// One tenant's view of the store, in one transaction.
@@ -106,24 +103,17 @@ impl Store {
         if turn.is_some() {
             copy::sweep(&file(&db).await?);
         }
-        Ok(Self {
-            db,
-            writer,
-            side: pool(url, 2, READER_PAGES).await?,
-            log: pool(url, 1, READER_PAGES).await?,
-            turn,
-            admissions: Arc::default(),
-            copying: Arc::default(),
-        })
+        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn, admissions: Arc::default() })
     }
 
     /// One tenant's rows in a consistent snapshot, to read: that of the first statement.
     pub(crate) fn read(&self, tenant: TenantId) -> Scope {
-        self.scope(&self.db, tenant, "BEGIN", BEGIN_READER)
+        self.scope(&self.db, tenant, SqliteTransactionMode::Deferred, BEGIN_READER)
     }
 
-    fn scope(&self, db: &DatabaseConnection, tenant: TenantId, sqlite: &str, postgres: &str) -> Scope {
-        let begin = if db.get_database_backend() == DbBackend::Postgres { format!("{postgres} {}", whose(tenant)) } else { sqlite.to_owned() };
+    fn scope(&self, db: &DatabaseConnection, tenant: TenantId, mode: SqliteTransactionMode, begin: &str) -> Scope {
+        let postgres = db.get_database_backend() == DbBackend::Postgres;
+        let begin = if postgres { Begin::Postgres(format!("{begin} {}", whose(tenant))) } else { Begin::Sqlite(mode) };
         Scope {
             tenant,
             tx: Tx::new(db, begin),
@@ -144,24 +134,23 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be reached.
-    pub(crate) async fn write(&self, tenant: TenantId, durable: Durable) -> Result<Scope, Error> {
-        let later = if durable == Durable::WithNext { "SET LOCAL synchronous_commit = off;" } else { "" };
-        self.written_by(&self.writer, tenant, durable, &format!("{BEGIN_WRITER} {later}")).await
+    pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
+        self.written_by(&self.writer, tenant, BEGIN_WRITER).await
     }
 
     /// As [`Store::read`], for what a session that is open has to look up elsewhere.
     pub(crate) fn read_beside(&self, tenant: TenantId) -> Scope {
-        self.scope(&self.side, tenant, "BEGIN", BEGIN_READER)
+        self.scope(&self.side, tenant, SqliteTransactionMode::Deferred, BEGIN_READER)
     }
 
     /// As [`Store::write`], for the search budget of a session that is open.
     pub(crate) async fn write_beside(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.side, tenant, Durable::AtOnce, BEGIN_WRITER).await
+        self.written_by(&self.side, tenant, BEGIN_WRITER).await
     }
 
     /// As [`Store::write`], for the ledger alone.
     pub(crate) async fn write_log(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.log, tenant, Durable::AtOnce, "BEGIN;").await
+        self.written_by(&self.log, tenant, "BEGIN;").await
     }
 
     /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
@@ -178,20 +167,7 @@ impl Store {
         Ok(Rehearsal { store: Self { writer, turn: Some(Arc::default()), ..self.clone() }, copy: Some(copy) })
     }
 
-    /// Begins to copy SQLite's write-ahead log into the database, unless that is under way: beside the writer, who would else stop for
-    /// it every few batches.
-    pub(crate) fn copy_log(&self) {
-        let Some(copying) = self.turn.as_ref().and_then(|_| Arc::clone(&self.copying).try_lock_owned().ok()) else { return };
-        let db = self.db.clone();
-        tokio::spawn(async move {
-            if let Err(error) = db.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await {
-                tracing::debug!(%error, "the write-ahead log could not be copied; the writer does it");
-            }
-            drop(copying);
-        });
-    }
-
-    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId, durable: Durable, begin: &str) -> Result<Scope, Error> {
+    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId, begin: &str) -> Result<Scope, Error> {
         let turn = match &self.turn {
             Some(turn) => {
                 let waited = tokio::time::timeout(BUSY, Arc::clone(turn).lock_owned()).await;
@@ -199,7 +175,7 @@ impl Store {
             }
             None => None,
         };
-        let scope = self.scope(db, tenant, durable.sqlite(), begin);
+        let scope = self.scope(db, tenant, SqliteTransactionMode::Immediate, begin);
         scope.tx.start().await?;
         Ok(Scope { turn, ..scope })
     }
@@ -271,23 +247,13 @@ async fn file(db: &DatabaseConnection) -> Result<PathBuf, DbErr> {
 }
 
 /// Empties SQLite's write-ahead log and sweeps away left copies. Whoever calls has the writer's turn; readers that still look at
-/// what was before, and who copies the log, are waited for. Returns whether it is empty.
+/// what was before are waited for a second. Returns whether it is empty.
 async fn empty_log(db: &DatabaseConnection) -> Result<bool, DbErr> {
     copy::sweep(&file(db).await?);
     db.execute_unprepared("PRAGMA busy_timeout = 1000").await?;
-    let mut empty = Ok(false);
-    for attempt in 0..3 {
-        if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        let done = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)")).await;
-        empty = done.map(|row| row.is_some_and(|row| row.try_get_by_index::<i32>(0).is_ok_and(|busy| busy == 0)));
-        if !matches!(empty, Ok(false)) {
-            break;
-        }
-    }
+    let done = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)")).await;
     db.execute_unprepared(&format!("PRAGMA busy_timeout = {}", BUSY.as_millis())).await?;
-    empty
+    Ok(done?.is_some_and(|row| row.try_get_by_index::<i32>(0).is_ok_and(|busy| busy == 0)))
 }
 
 /// How many may read at once. SQLite reads in this process's own threads, of which more than a few for each core are in each
@@ -317,7 +283,7 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
             .pragma("automatic_index", "OFF")
             // What is deleted is overwritten.
             .pragma("secure_delete", "ON")
-            .pragma("wal_autocheckpoint", "64000")
+            .pragma("wal_autocheckpoint", "16000")
     });
     Database::connect(options).await
 }

@@ -86,7 +86,7 @@ impl House {
             return Err(Error::Invalid(format!("there is a tenant '{slug}' already")));
         }
         let id = TenantId(Uuid::now_v7());
-        let mut scope = self.store().write(id, crate::store::Durable::AtOnce).await?;
+        let mut scope = self.store().write(id).await?;
         let row = table::ActiveModel {
             id: Set(id.0),
             slug: Set(slug.to_owned()),

@@ -37,8 +37,6 @@ use standardise::{Carried, Standard};
 
 /// The most rows of one transaction.
 const BATCH: usize = 5_000;
-/// What loading them is called.
-const BATCH_STEP: &str = "Import.batch";
 
 /// The bytes of cells with which a batch is full, however few its rows.
 const BATCH_BYTES: usize = 16 << 20;
@@ -200,9 +198,7 @@ async fn compare(bracket: &Bracket<'_>, progress: &mut dyn FnMut(Progress<'_>)) 
 }
 
 fn operation(uploaded: bool, name: &str) -> Operation {
-    let operation = Operation::new(if uploaded { "upload" } else { "command" }, name);
-    // Something that is durable at once comes behind the last, however the import ends.
-    if name == BATCH_STEP { operation.among_others() } else { operation }
+    Operation::new(if uploaded { "upload" } else { "command" }, name)
 }
 
 /// The error of a batch.
@@ -234,13 +230,6 @@ impl Bracket<'_> {
             beats.spawn(import::beat(house, import));
         }
         beats
-    }
-
-    /// Between two batches.
-    fn make_room(&self) {
-        if let Self::Each(house, ..) = self {
-            load::make_room(house);
-        }
     }
 
     async fn look<T>(&self, name: &str, work: impl AsyncFnOnce(&Session) -> Result<T, entity::Error>) -> Result<T, Stop> {
@@ -340,7 +329,7 @@ impl Opened {
         let loaded = self.load(bracket, &import, &mut run, &mut so_far, progress, &at).await;
         drop(beats);
         let ended = match loaded {
-            Ok(Some(stopped)) => bracket.run("Import.stopped", async |change| import::leave(change, &import)).await.map(|()| stopped),
+            Ok(Some(stopped)) => Ok(stopped),
             Ok(None) => {
                 let finished = bracket.run("Import.finish", async |change| import::finish(change, &import, &so_far).await).await;
                 finished.map(|()| "done".to_owned())
@@ -372,7 +361,7 @@ impl Opened {
         let mut batches = self.batches(import.clone(), so_far.counts.read);
         while let Some((batch, tally)) = batches.next().await? {
             let loaded = bracket
-                .run(BATCH_STEP, async |change| match import::stopped(change, import).await? {
+                .run("Import.batch", async |change| match import::stopped(change, import).await? {
                     Some(state) => Ok(Err(state)),
                     None => load::batch(change, run, import, batch, tally, so_far).await.map(Ok),
                 })
@@ -381,7 +370,6 @@ impl Opened {
                 Ok(now) => *so_far = now,
                 Err(state) => return Ok(Some(state)),
             }
-            bracket.make_room();
             progress(Progress::Loaded(so_far.counts.read, at.bytes()));
         }
         Ok(None)

@@ -15,7 +15,7 @@ use crate::erasure::{self, Told};
 use crate::link::{Run, Shared, Touched, Why, settle};
 use crate::record::{Column, Entity};
 use crate::vault::BlindIndex;
-use crate::{Change, Error, House, Scope, contact, keys, order, ticket};
+use crate::{Change, Error, Scope, contact, keys, order, ticket};
 use policy::field::kinds::{Email, Phone};
 
 /// What a linking run needs to know, for the batches to come.
@@ -77,11 +77,6 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     change.note("import", import.id.to_string());
     change.note("counts", serde_json::to_value(counts).unwrap_or_default());
     Ok(after)
-}
-
-/// Makes room for the next batches, as far as the database needs it: see `Store::copy_log`.
-pub fn make_room(house: &House) {
-    house.store().copy_log();
 }
 
 /// The time now, of a session that waited or worked since `begun`.

@@ -367,16 +367,6 @@ pub async fn finish(change: &Change, import: &Import, so_far: &SoFar) -> Result<
     keep(change, import, so_far, "done", change.now()).await
 }
 
-/// Leaves a run that somebody stopped.
-///
-/// # Errors
-/// [`Error::Denied`].
-pub fn leave(change: &Change, import: &Import) -> Result<(), Error> {
-    change.permit(Verb::ImportRun)?;
-    change.note("import", import.id.to_string());
-    Ok(())
-}
-
 /// Ends a run that cannot go on: what was loaded stays, and adds up.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ pub async fn rotate_kek(house: &House, login: &str, new: &Kek) -> Result<u64, Un
     .await?;
     // Tenants that were destroyed have no keys left to wrap, only certificates that waited for this.
     for tenant in destroyed {
-        let scope = house.store().write(tenant.id, crate::store::Durable::AtOnce).await?;
+        let scope = house.store().write(tenant.id).await?;
         erasure::complete(&scope, &new.id().map_err(Error::from)?, house.now()).await?;
         scope.commit().await?;
     }

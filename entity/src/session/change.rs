@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{Operation, Rights, Session, Unaccounted};
 use crate::audit::cells;
 use crate::house::House;
-use crate::store::Durable;
 use crate::{Error, Principal, Store, keys, ledger, search};
 
 /// A session that may write. Its event commits with its writes, or neither does.
@@ -41,13 +40,13 @@ impl Change {
     }
 
     /// Opens with keys that stand, and that stay until this is over.
-    async fn open(house: &House, principal: &Arc<Principal>, store: &Store, durable: Durable) -> Result<Self, Error> {
+    async fn open(house: &House, principal: &Arc<Principal>, store: &Store) -> Result<Self, Error> {
         let mut rights = Rights::of(house, principal).await?;
-        let mut scope = store.write(principal.tenant, durable).await?;
+        let mut scope = store.write(principal.tenant).await?;
         if !keys::hold(&scope, &rights.keyring).await? {
             drop(scope);
             rights.keyring = house.renewed(principal.tenant).await?;
-            scope = store.write(principal.tenant, durable).await?;
+            scope = store.write(principal.tenant).await?;
             if !keys::hold(&scope, &rights.keyring).await? {
                 return Err(Error::Invalid("the tenant's keys are changing right now; try again".to_owned()));
             }
@@ -85,7 +84,7 @@ impl Change {
         operation: Operation,
         work: impl AsyncFnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let change = Self::open(house, principal, house.store(), operation.durable).await.map_err(Unaccounted::from)?;
+        let change = Self::open(house, principal, house.store()).await.map_err(Unaccounted::from)?;
         match work(&change).await {
             Ok(result) => {
                 change.commit(&operation).await?;
@@ -108,7 +107,7 @@ impl Change {
         operation: Operation,
         work: impl AsyncFnOnce(Arc<Self>) -> (T, bool),
     ) -> Result<T, Unaccounted> {
-        let change = Arc::new(Self::open(house, principal, house.store(), operation.durable).await?);
+        let change = Arc::new(Self::open(house, principal, house.store()).await?);
         let done = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&change))).await;
         let change = Arc::into_inner(change).ok_or(Unaccounted::StillHeld)?;
         match done {
@@ -138,7 +137,7 @@ impl Change {
         work: impl AsyncFnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
         let rehearsal = house.store().rehearsal().await.map_err(Unaccounted::from)?;
-        let change = Self::open(house, principal, &rehearsal.store, operation.durable).await.map_err(Unaccounted::from)?;
+        let change = Self::open(house, principal, &rehearsal.store).await.map_err(Unaccounted::from)?;
         let result = work(&change).await;
         change.note("rehearsal", true);
         change.leave(house, &operation, if result.is_ok() { "ok" } else { "failed" }).await?;
@@ -165,7 +164,7 @@ impl Change {
             all.push((principal, Rights::of(house, principal).await?));
         }
         let Some((first, _)) = all.first() else { return Ok(()) };
-        let mut scope = house.store().write(first.tenant, Durable::AtOnce).await?;
+        let mut scope = house.store().write(first.tenant).await?;
         for (principal, rights) in all {
             scope.turn_to(principal.tenant).await?;
             let change = Self(Arc::new(Session::open(house, principal, rights, scope)));
