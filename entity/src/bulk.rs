@@ -127,8 +127,8 @@ impl Scope {
         }
         let table = table(columns);
         let layout = Layout::of(self, &table).await?;
-        let named = |name: &str| columns.iter().copied().find(|column| column.as_str() == name);
-        let places: Vec<_> = layout.columns.iter().map(|(name, _)| named(name)).collect();
+        let found = |name: &str| columns.iter().copied().find(|column| column.as_str() == name);
+        let places: Vec<_> = layout.columns.iter().map(|(name, _)| found(name)).collect();
         // A column that only a newer version knows is left to its default.
         let names: Vec<&str> = places.iter().flatten().map(IdenStatic::as_str).collect();
         let write = |mut rows: Vec<A>| Rows::of(&layout, &mut rows, |row, at| places[at].and_then(|column| taken(row, column)));
