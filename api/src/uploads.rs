@@ -50,6 +50,13 @@ pub async fn import(http: HttpRequest, shared: web::Data<Shared>, about: Result<
         return exchange.refuse(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests at once; try again in a second");
     };
     let Ok(about) = about else { return exchange.refuse(StatusCode::BAD_REQUEST, "BAD_USER_INPUT", "the address takes source, name, dryRun and plan") };
+    if http.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/")) {
+        return exchange.refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "BAD_USER_INPUT",
+            "send the file itself as the body, as `curl --data-binary @sales.csv` does, not a form",
+        );
+    }
     let Ok(Ok(bytes)) = payload.to_bytes_limited(shared.upload()).await else {
         let said = "the file is larger than an upload may be, or did not arrive whole; import it with `panorama import`";
         return exchange.refuse(StatusCode::PAYLOAD_TOO_LARGE, "BAD_USER_INPUT", said);

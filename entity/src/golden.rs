@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::NaiveDate;
 use policy::field::kinds::{Address, Email, Landline, Name, Phone, Remarks};
 use policy::survivorship::{Survives, Survivorship};
-use policy::{Field, Pii};
+use policy::{CustomerType, Field, Pii};
 use uuid::Uuid;
 
 use crate::customer::Provenance;
@@ -22,6 +22,7 @@ pub(crate) struct Golden<'m> {
     pub address: Option<&'m Address>,
     pub remarks: Option<&'m Remarks>,
     pub company: Option<&'m str>,
+    pub customer_type: i16,
     pub industry: Option<&'m str>,
     pub channel: Option<i16>,
     pub first_follow_up: Option<NaiveDate>,
@@ -47,6 +48,10 @@ pub(crate) fn survive<'m>(members: &[&'m Member], company_industry: Option<&'m s
     let address = choice.of_kind(Field::Address, pins.address.as_ref(), |m| m.address.as_ref());
     let remarks = choice.of_kind(Field::Remarks, pins.remarks.as_ref(), |m| m.remarks.as_ref());
     let company = choice.one(Field::Company, pins.company.as_deref(), |m| m.company.as_deref());
+    // Where no source says it, whoever has a name or no company is a person.
+    let person = name.is_some() || company.is_none();
+    let derived = if person { CustomerType::Person } else { CustomerType::Company };
+    let customer_type = choice.one(Field::CustomerType, None, |m| m.customer_type).unwrap_or_else(|| derived.code());
     let stated = choice.one(Field::Industry, pins.industry.as_deref(), |m| m.industry.as_deref());
     let industry = stated.or_else(|| {
         let filled = company_industry?;
@@ -93,6 +98,7 @@ pub(crate) fn survive<'m>(members: &[&'m Member], company_industry: Option<&'m s
         address,
         remarks,
         company,
+        customer_type,
         industry,
         channel,
         first_follow_up,

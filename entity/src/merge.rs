@@ -328,5 +328,10 @@ pub async fn journal(session: &Session, of: Option<Uuid>, limit: u64) -> Result<
         let family = customer::with_merged(scope, customer.id()).await?;
         select = select.filter(Column::WinnerId.is_in(family.clone()).or(Column::LoserId.is_in(family)));
     }
-    Ok(select.order_by_desc(Column::At).order_by_desc(Column::Id).limit(limit).all(scope.tx()).await?.into_iter().map(Entry::from).collect())
+    let entries = select.order_by_desc(Column::At).order_by_desc(Column::Id).limit(limit).all(scope.tx()).await?;
+    for entry in &entries {
+        session.met(entry.winner_id);
+        session.met(entry.loser_id);
+    }
+    Ok(entries.into_iter().map(Entry::from).collect())
 }

@@ -46,6 +46,7 @@ pub(crate) mod table {
         pub address: Option<Sealed<Address>>,
         pub remarks: Option<Sealed<Remarks>>,
         pub raw: Option<Sealed<Raw>>,
+        pub customer_type: Option<i16>,
         pub industry: Option<String>,
         pub channel: Option<i16>,
         pub first_follow_up: Option<ChronoDate>,
@@ -274,6 +275,8 @@ pub struct Draft {
     pub unread: Vec<(&'static str, String)>,
     /// A company.
     pub company: Option<String>,
+    /// Person or company, where the source says it.
+    pub customer_type: Option<i16>,
     /// An industry code.
     pub industry: Option<String>,
     /// A channel code.

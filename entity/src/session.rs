@@ -227,6 +227,7 @@ impl Session {
     /// # Errors
     /// [`Error::SearchBudget`] when it is spent.
     pub(crate) async fn spend_guess<K: Pii>(&self, value: &K) -> Result<(), Error> {
+        self.account().search(K::FIELD);
         let masked = search::mark::<K>(&self.keyring, &K::FIELD.masked(value.expose()))?;
         let exact = search::mark::<K>(&self.keyring, value.expose())?;
         let spent = search::spend(&self.store, &self.principal, self.now, masked, exact).await?;
@@ -244,7 +245,11 @@ impl Session {
     /// As [`Session::spend_guess`].
     pub(crate) async fn try_value<K: Pii>(&self, masked: &str, exact: &str) -> Result<(), Error> {
         let (masked, exact) = (search::mark::<K>(&self.keyring, masked)?, search::mark::<K>(&self.keyring, exact)?);
-        self.account().tried.push((masked.clone(), exact.clone()));
+        {
+            let mut account = self.account();
+            account.search(K::FIELD);
+            account.tried.push((masked.clone(), exact.clone()));
+        }
         if search::spend_in(&self.scope, &self.principal, self.now, masked, exact).await? {
             return Ok(());
         }

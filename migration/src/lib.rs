@@ -21,6 +21,7 @@ mod m20261122_000015_idempotency;
 mod m20261122_000016_registered_only;
 mod m20261122_000017_statistics;
 mod m20261123_000018_references;
+mod m20261123_000019_customer_type;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -116,6 +117,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000016_registered_only::Migration),
             Box::new(m20261122_000017_statistics::Migration),
             Box::new(m20261123_000018_references::Migration),
+            Box::new(m20261123_000019_customer_type::Migration),
         ]
     }
 }

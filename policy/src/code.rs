@@ -37,9 +37,9 @@ codes! {
     /// Person or company.
     CustomerType {
         /// A natural person.
-        Person 1 "个人" ["person"];
+        Person 1 "个人" ["个人客户", "自然人", "person", "individual"];
         /// A company.
-        Company 2 "企业" ["company", "公司"];
+        Company 2 "企业" ["企业客户", "公司", "单位", "机构", "组织", "法人", "company", "enterprise", "organization"];
     }
 }
 

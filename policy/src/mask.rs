@@ -48,8 +48,10 @@ pub fn name(clear: &str) -> String {
         let stars = if characters.len() == 2 { "*" } else { "**" };
         return characters.last().map_or_else(|| HIDDEN.to_owned(), |last| format!("{stars}{last}"));
     }
-    let latin = |part: &str| part.chars().all(|c| c.is_ascii_alphabetic());
-    if !clear.is_empty() && clear.split(' ').all(|part| !part.is_empty() && latin(part)) {
+    // A., O'Brien and Smith-Jones: what joins letters is hidden with them.
+    let latin =
+        |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '\'' | '.'));
+    if !clear.is_empty() && clear.split(' ').all(latin) {
         let part = |part: &str| if part.len() > 1 { format!("{}***", &part[..1]) } else { "*".to_owned() };
         return clear.split(' ').map(part).collect::<Vec<_>>().join(" ");
     }
@@ -101,6 +103,8 @@ mod tests {
             (name, "阿依努尔·买买提", "**提"),
             (name, "𠮷", "*"),
             (name, "Mary Lee", "M*** L***"),
+            (name, "John A. Smith-Jones", "J*** A*** S***"),
+            (name, "X Æ", "**"),
             (name, "J Lee", "* L***"),
             (name, "Zoë", "**"),
             (name, "", "**"),

@@ -39,7 +39,7 @@ pub struct Survivorship(BTreeMap<String, Survives>);
 
 impl Survivorship {
     /// The fields that are chosen by a rule, with the standard ones.
-    pub const STANDARD: [(Field, Survives); 12] = [
+    pub const STANDARD: [(Field, Survives); 13] = [
         (Field::Name, Survives::MostFrequent),
         (Field::Phone, Survives::Newest),
         (Field::Landline, Survives::Newest),
@@ -47,6 +47,7 @@ impl Survivorship {
         (Field::Address, Survives::Newest),
         (Field::Remarks, Survives::Newest),
         (Field::Company, Survives::MostTrusted),
+        (Field::CustomerType, Survives::MostTrusted),
         (Field::Industry, Survives::MostTrusted),
         (Field::Channel, Survives::Earliest),
         (Field::FirstFollowUp, Survives::Earliest),

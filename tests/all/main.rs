@@ -21,6 +21,7 @@ mod intake;
 mod keys;
 mod linking;
 mod live;
+mod messy;
 mod once;
 mod over_http;
 mod pages;

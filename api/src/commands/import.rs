@@ -103,7 +103,7 @@ pub fn table(tenant: &str, report: &Report) -> String {
         );
     }
     let listed = |of: &std::collections::BTreeMap<String, i32>| of.iter().map(|(word, times)| format!("{word} {times}")).collect::<Vec<_>>().join(", ");
-    for Imported { file, counts, tally, state, import, .. } in &report.files {
+    for Imported { file, counts, tally, state, import, other_sheets, .. } in &report.files {
         let _ = writeln!(out, "  {file}: {} new, {} updated and {} merged customers", tally.linked.created, tally.linked.updated, tally.linked.merged);
         if !tally.reasons.is_empty() {
             let _ = writeln!(
@@ -111,6 +111,9 @@ pub fn table(tenant: &str, report: &Report) -> String {
                 "    rejected: {}; `panorama imports rejects {import} --tenant {tenant} --out rejects.csv` writes them with what to do",
                 listed(&tally.reasons)
             );
+        }
+        if !other_sheets.is_empty() {
+            let _ = writeln!(out, "    not read: the sheets {}; save each as a file of its own", other_sheets.join(", "));
         }
         if !tally.warnings.is_empty() {
             let _ = writeln!(out, "    not readable: {}", listed(&tally.warnings));

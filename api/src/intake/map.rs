@@ -27,6 +27,13 @@ pub fn of_rejects(header: &[String]) -> bool {
     header.iter().any(|cell| report.contains(&header_key(cell)))
 }
 
+/// The fingerprint of a header without the columns of a rejects file: mended rejects are of the source that they came from.
+pub fn shape(header: &[String]) -> String {
+    let report = REPORT_COLUMNS.map(header_key);
+    let own: Vec<String> = header.iter().filter(|cell| !report.contains(&header_key(cell))).cloned().collect();
+    policy::mapping::shape(&own)
+}
+
 impl Columns {
     /// Finds the mapping's columns in a header.
     ///

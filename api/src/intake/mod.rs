@@ -58,8 +58,22 @@ pub struct Imported {
     #[serde(flatten)]
     pub counts: Counts,
     /// What else was counted.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "told")]
     pub tally: Tally,
+    /// Of a workbook the sheets that have a header too and were not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_sheets: Vec<String>,
+}
+
+/// The tally beside the counts, of which one is called `warnings` too: cells by field are called as GraphQL calls them.
+fn told<S: serde::Serializer>(Tally { reasons, filled, warnings, rules, linked }: &Tally, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeMap;
+    let mut map = serializer.serialize_map(None)?;
+    for (name, counts) in [("reasons", reasons), ("filled", filled), ("unreadable", warnings), ("rules", rules)] {
+        map.serialize_entry(name, counts)?;
+    }
+    map.serialize_entry("linked", linked)?;
+    map.end()
 }
 
 /// What became of a run.
@@ -306,7 +320,7 @@ impl Opened {
         }
         let source = match file.source {
             Some(_) => sources.into_iter().next(),
-            None => Some(source::of_shape(sources, &policy::mapping::shape(&header)).map_err(|problem| in_file(problem.to_string()))?),
+            None => Some(source::of_shape(sources, &map::shape(&header)).map_err(|problem| in_file(problem.to_string()))?),
         };
         let source = source.ok_or_else(|| in_file("there is no source".to_owned()))?;
         let columns = Columns::find(&header, &source.mapping).map_err(in_file)?;
@@ -317,9 +331,10 @@ impl Opened {
     async fn import(self, bracket: &Bracket<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Imported, Stop> {
         let (name, source, encoding, at) = (self.name.clone(), self.source.name.clone(), self.look.encoding, self.at.clone());
         let header = self.standard.header.clone();
+        let other_sheets = if let read::Format::Xlsx { others, .. } = &self.look.format { others.clone() } else { Vec::new() };
         let (begun, mut run) = bracket
             .run("Import.begin", async |change| {
-                let file = import::File { name: &name, digest: self.look.digest, header: &header };
+                let file = import::File { name: &name, digest: self.look.digest, header: &header, shape: &map::shape(&header) };
                 Ok((import::begin(change, &self.source, &file).await?, load::prepare(change).await?))
             })
             .await?;
@@ -337,7 +352,7 @@ impl Opened {
             Err(stop) => Err(stop),
         };
         match ended {
-            Ok(state) => Ok(Imported { source, file: name, import: import.id(), state, encoding, counts: so_far.counts, tally: so_far.tally }),
+            Ok(state) => Ok(Imported { source, file: name, import: import.id(), state, encoding, counts: so_far.counts, tally: so_far.tally, other_sheets }),
             Err(stop) => {
                 // What stopped it may keep this from being written too; running the file again goes on all the same.
                 if bracket.run("Import.fail", async |change| import::fail(change, &import, &so_far).await).await.is_err() {

@@ -7,7 +7,7 @@ use entity::record::{Detail, Draft};
 use policy::clean::{self, Cleaned, Reference, Rules, phone, text::fold};
 use policy::field::kinds::{Body, Email, Landline, Phone, Raw, Remarks, Summary};
 use policy::mapping::{Target, Tells, header_key};
-use policy::{Channel, Pii, Status};
+use policy::{Channel, CustomerType, Pii, Status};
 use sha2::Digest;
 use uuid::Uuid;
 
@@ -71,8 +71,26 @@ fn words(cell: &str) -> impl Iterator<Item = &str> {
     cell.split([';', '、', ',', '|']).map(str::trim).filter(|word| !word.is_empty())
 }
 
+/// 1 to 5, also as a sheet writes it and with its unit: 5.0, 5分.
+fn satisfaction(cell: &str) -> Option<i16> {
+    let folded = fold(cell);
+    let number = folded.trim_end_matches(['分', '星', ' ']);
+    number.strip_suffix(".0").unwrap_or(number).parse().ok().filter(|n| (1..=5).contains(n))
+}
+
 /// The most bytes of an id or a tag: an index entry of PostgreSQL holds 2.7 kB at most.
 const LONGEST: usize = 500;
+
+/// Among how many of its first cells a line of totals says that it is one.
+const TOTAL_CELLS: usize = 3;
+
+/// Whether a cell says that its row sums up others: 合 计, 本页小计:, Grand Total.
+fn is_total(cell: &str) -> bool {
+    let plain: String = cell.chars().filter(|c| !c.is_whitespace() && !matches!(c, ':' | '：')).flat_map(char::to_lowercase).collect();
+    let bare = ["本页", "本月", "本年", "累计", "以上", "全部", "grand", "sub"].iter().find_map(|head| plain.strip_prefix(head)).unwrap_or(&plain);
+    let ends = |rest: &str| rest.chars().next().is_none_or(|c| c.is_ascii_digit() || "(人金数笔元".contains(c));
+    ["合计", "总计", "小计", "共计", "total", "sum"].iter().any(|word| bare.strip_prefix(word).is_some_and(ends))
+}
 
 impl Standard {
     /// Standardises a batch.
@@ -138,7 +156,12 @@ impl Standard {
             return Some("a repeated header");
         }
         let starts = |words: &[&str]| words.iter().any(|word| first.starts_with(word));
-        if starts(&["合计", "总计", "小计", "共计", "Total", "TOTAL"]) {
+        // Whoever has a number to call is no total, whatever they are called.
+        let called = [Target::Phone, Target::Email].into_iter().any(|target| {
+            let cell = fold(self.columns.cell(cells, target));
+            cell.contains('@') || cell.bytes().filter(u8::is_ascii_digit).count() >= 7
+        });
+        if !called && cells.iter().take(TOTAL_CELLS).any(|cell| is_total(&fold(cell))) {
             return Some("a line of totals");
         }
         if filled <= 2 && starts(&["制表", "填表", "审核", "打印", "备注:", "说明", "注:", "---"]) {
@@ -179,6 +202,7 @@ impl Standard {
             phone::Cell::Landline(landline) => draft.landline = Some(landline),
             phone::Cell::Masked => draft.flags.push("masked_phone"),
             phone::Cell::Privacy => draft.flags.push("privacy_number"),
+            phone::Cell::Service => draft.flags.push("service_number"),
             phone::Cell::Placeholder => draft.flags.push("placeholder_phone"),
             phone::Cell::Empty => {}
             phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), cells))),
@@ -191,7 +215,8 @@ impl Standard {
                 seen.filled.push(target);
             }
         }
-        draft.landline = draft.landline.or_else(|| Landline::parse(cell(Target::Landline)).ok());
+        let landline = seen.known(Target::Landline, Landline::parse(cell(Target::Landline)).ok());
+        draft.landline = draft.landline.or(landline);
         self.name(cells, &mut draft, &mut seen);
         draft.email = seen.read(Target::Email, clean::email::clean(cell(Target::Email)));
         // A register's id that is a number to call is the person's; that of an order may only look like one.
@@ -201,12 +226,13 @@ impl Standard {
                 || draft.email.as_ref().is_some_and(|email| Email::parse(called).is_ok_and(|called| called == *email))
         };
         draft.personal_id = match self.tells {
-            Tells::Order | Tells::Ticket => theirs(),
+            Tells::Order | Tells::Ticket => theirs() || Email::parse(called).is_ok(),
             _ => clean::is_personal(called),
         };
         draft.number = draft.number.filter(|_| !draft.personal_id);
         draft.address = self.address(cells, &mut seen);
         draft.company = seen.quiet(Target::Company, clean::company::name(cell(Target::Company), &self.reference));
+        draft.customer_type = seen.read(Target::CustomerType, clean::word::customer_type(cell(Target::CustomerType))).map(CustomerType::code);
         draft.industry = seen.read(Target::Industry, clean::industry::code(cell(Target::Industry), &self.reference)).map(str::to_owned);
         draft.channel = seen.read(Target::Channel, clean::word::channel(cell(Target::Channel), &self.reference)).map(Channel::code);
         draft.status = seen.read(Target::Status, clean::word::status(cell(Target::Status), &self.reference)).map(Status::code);
@@ -216,8 +242,9 @@ impl Standard {
         draft.source_updated_at = seen.read(Target::UpdatedAt, clean::date::instant(cell(Target::UpdatedAt)));
         draft.amount_fen = seen.read(Target::Amount, clean::amount::fen(cell(Target::Amount)));
         draft.remarks = Remarks::parse(cell(Target::Remarks)).ok();
+        let exhibition = seen.read(Target::ExhibitionDate, clean::date::date(cell(Target::ExhibitionDate)));
         if draft.channel == Some(Channel::Exhibition.code())
-            && let (Some(follow_up), Some(exhibition)) = (draft.first_follow_up, clean::date::date(cell(Target::ExhibitionDate)).value)
+            && let (Some(follow_up), Some(exhibition)) = (draft.first_follow_up, exhibition)
             && follow_up <= exhibition
         {
             draft.flags.push("exhibition_after_followup");
@@ -226,6 +253,9 @@ impl Standard {
             draft.tags.extend(text(target).map(|name| (category, name)));
         }
         draft.tags.extend(words(&text(Target::Tags).unwrap_or_default()).map(|word| ("标签", word.to_owned())));
+        if self.tells == Tells::Ticket {
+            seen.known(Target::Satisfaction, satisfaction(cell(Target::Satisfaction)));
+        }
         draft.detail = self.detail(cells, &draft);
         draft.traits = columns
             .traits
@@ -244,7 +274,7 @@ impl Standard {
         let folded = |target| fold(self.columns.cell(cells, target));
         let id = folded(Target::ExternalId);
         let items = folded(Target::Items);
-        if id.is_empty() {
+        if self.reference.is_nothing(&id) {
             return None;
         }
         if self.tells != Tells::Order || items.is_empty() {
@@ -323,7 +353,7 @@ impl Standard {
                 topic: text(Target::Topic),
                 body: Body::parse(cell(Target::Body)).ok(),
                 state: text(Target::State),
-                satisfaction: text(Target::Satisfaction).and_then(|n| n.parse().ok()).filter(|n| (1..=5).contains(n)),
+                satisfaction: satisfaction(cell(Target::Satisfaction)),
             },
             Tells::FollowUp => match clean::date::instant(cell(Target::FirstFollowUp)).value {
                 Some(at) => Detail::FollowUp { at, by: draft.owner, summary: Summary::parse(cell(Target::Remarks)).ok() },

@@ -6,14 +6,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use policy::field::kinds::{Email, Phone};
 use policy::{Act, Field, Pii, Reach, Sight, Verb, View};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::IntoCondition;
+use sea_orm::sea_query::{IntoCondition, SimpleExpr};
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
 use sha2::{Digest, Sha256};
 
 use super::table::{Column, Entity};
 use super::{Customer, Row, closed};
 use crate::guard::{Closed, Vaulted};
-use crate::{Error, Session, order, tag};
+use crate::{Error, Session, order, record, tag};
 
 /// Which customers. Personal fields are not filtered by: they are found by exact value only, with [`find`].
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -267,46 +267,77 @@ pub enum By {
     OrderNumber(String),
 }
 
-/// Finds customers by an exact value, within the caller's search budget for personal values. By a personal value nobody is
-/// found who has closed the caller's purpose.
+/// Finds customers by an exact value, within the caller's search budget for personal values: whose golden value it is, else one of
+/// whose source records states it; by a number that a merged customer had, the one that it went up in. By a personal value nobody
+/// is found who has closed the caller's purpose.
 ///
 /// # Errors
 /// [`Error::Invalid`] names the argument whose value is malformed, never the value; [`Error::Denied`] to whom may not
 /// search; [`Error::SearchBudget`] when too many values were tried.
 pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> {
     let personal = matches!(by, By::Phone(_) | By::Email(_));
-    let (reach, condition) = match by {
+    let (reach, condition, otherwise) = match by {
         By::Phone(raw) => {
             let reach = require(session, Act::Search, Field::Phone)?;
             let phone = Phone::parse(&raw).map_err(|problem| Error::Invalid(format!("phone: {problem}")))?;
             session.spend_guess(&phone).await?;
-            (reach, Column::PhoneIndex.is_in(session.keyring().indexes(Row::TABLE, &phone)?))
+            let stated = record::Column::PhoneIndex.is_in(session.keyring().indexes(record::Model::TABLE, &phone)?);
+            (reach, Column::PhoneIndex.is_in(session.keyring().indexes(Row::TABLE, &phone)?), Some(Otherwise::Stated(stated)))
         }
         By::Email(raw) => {
             let reach = require(session, Act::Search, Field::Email)?;
             let email = Email::parse(&raw).map_err(|problem| Error::Invalid(format!("email: {problem}")))?;
             session.spend_guess(&email).await?;
-            (reach, Column::EmailIndex.is_in(session.keyring().indexes(Row::TABLE, &email)?))
+            let stated = record::Column::EmailIndex.is_in(session.keyring().indexes(record::Model::TABLE, &email)?);
+            (reach, Column::EmailIndex.is_in(session.keyring().indexes(Row::TABLE, &email)?), Some(Otherwise::Stated(stated)))
         }
         By::Number(number) => {
             let reach = require(session, Act::Search, Field::Number)?;
-            (reach, Column::Number.eq(number.trim()))
+            (reach, Column::Number.eq(number.trim()), Some(Otherwise::Merged(number)))
         }
         By::OrderNumber(number) => {
             let reach = require(session, Act::Search, Field::OrderNumber)?;
             match order::customer_of(session, number.trim()).await? {
-                Some(id) => (reach, Column::Id.eq(id)),
+                Some(id) => (reach, Column::Id.eq(id), None),
                 None => return Ok(None),
             }
         }
     };
     let Some(select) = visible(session) else { return Ok(None) };
-    let found = select.filter(condition).filter(within(session, reach)).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number);
-    let found = read(found, session).await?;
+    let select = select.filter(within(session, reach)).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number);
+    let mut found = read(select.clone().filter(condition), session).await?;
+    if found.is_empty()
+        && let Some(otherwise) = otherwise
+    {
+        let ids = match otherwise {
+            Otherwise::Stated(stated) => {
+                let records = session.scope().find::<record::Entity>().filter(stated).filter(record::Column::CustomerId.is_not_null());
+                let ids = records.select_only().column(record::Column::CustomerId).distinct().limit(STATED).into_tuple::<Uuid>();
+                ids.all(session.scope().tx()).await?
+            }
+            Otherwise::Merged(number) => session.scope().ids(HEIR_OF_NUMBER, [number.trim().into()]).await?.into_iter().collect(),
+        };
+        found = if ids.is_empty() { found } else { read(select.filter(Column::Id.is_in(ids)), session).await? };
+    }
     // To search by a personal value is to use it: for a purpose that the customer has closed nobody does.
     let purpose = session.principal().purpose();
     Ok(found.into_iter().find(|row| !personal || closed(row, purpose) != Closed::Personal).map(|row| handed(session, row)))
 }
+
+/// How a customer is found whose golden value is another.
+enum Otherwise {
+    /// A source record states it.
+    Stated(SimpleExpr),
+    /// A merged customer had this number.
+    Merged(String),
+}
+
+/// The most customers that are found by what their records state: a number of many is generic.
+const STATED: u64 = 100;
+
+/// Where the customers of the number `$2` went.
+const HEIR_OF_NUMBER: &str = "WITH RECURSIVE up (id, merged_into) AS (SELECT id, merged_into FROM customer WHERE tenant_id = $1 AND number = $2 \
+    UNION SELECT c.id, c.merged_into FROM up JOIN customer c ON c.tenant_id = $1 AND c.id = up.merged_into) SELECT id FROM up WHERE merged_into IS NULL";
 
 /// Customers within the caller's reach; the reach is in the WHERE. `None` when there is none.
 fn visible(session: &Session) -> Option<Select<Entity>> {
@@ -345,6 +376,9 @@ pub(super) fn filtered(session: &Session, filter: &Filter) -> Result<Option<Sele
     narrow(Field::ValueTier, code(Column::ValueTier, filter.value_tier))?;
     narrow(Field::Channel, code(Column::Channel, filter.channel))?;
     narrow(Field::CustomerType, code(Column::CustomerType, filter.customer_type))?;
+    if filter.industry.as_deref().is_some_and(|code| code.len() == 1 && !code.as_bytes()[0].is_ascii_uppercase()) {
+        return Err(Error::Invalid("filter.industry: a section is one letter such as I, a division such as I65".to_owned()));
+    }
     let section = filter.industry.as_ref().map(|code| if code.len() == 1 { Column::Industry.starts_with(code) } else { Column::Industry.eq(code.as_str()) });
     narrow(Field::Industry, section.map(IntoCondition::into_condition))?;
     let mine = filter.mine.map(|mine| {

@@ -8,6 +8,7 @@ use policy::{Act, Field, Pii};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
+use super::questions::{require, within};
 use super::{Customer, get};
 use crate::audit::cells;
 use crate::guard::{Closed, Whose};
@@ -96,6 +97,7 @@ const HANDED: u64 = 500;
 pub async fn hand_over(change: &Change, from: &str, to: &str, reason: &str) -> Result<u64, Error> {
     use super::table::{Column, Entity};
     use sea_orm::{QueryOrder, QuerySelect};
+    let reach = require(change, Act::Write, Field::Owner)?;
     let scope = change.scope();
     crate::tenant::lock(scope).await?;
     let leaving = people::anybody(scope, from).await?.ok_or_else(|| Error::Invalid("from: there is no such user".to_owned()))?;
@@ -104,7 +106,12 @@ pub async fn hand_over(change: &Change, from: &str, to: &str, reason: &str) -> R
     let theirs = scope.find::<Entity>().filter(Column::OwnerId.eq(leaving)).filter(Column::MergedInto.is_null());
     // Restricted ones are stored and nothing else; they would stand before the others for ever.
     let theirs = theirs.filter(Column::RestrictedAt.is_null()).order_by_asc(Column::Id).limit(HANDED);
-    let ids: Vec<Uuid> = theirs.select_only().column(Column::Id).into_tuple().all(scope.tx()).await?;
+    let ids: Vec<Uuid> = theirs.clone().select_only().column(Column::Id).into_tuple().all(scope.tx()).await?;
+    let within = theirs.filter(within(change, reach)).select_only().column(Column::Id).into_tuple::<Uuid>().all(scope.tx()).await?;
+    if within != ids {
+        change.deny(Field::Owner.entry().key);
+        return Err(Error::Denied);
+    }
     let customers = super::of_keys(change, &ids).await?;
     for customer in &customers {
         permitted(change, &customer.whose(), [Field::Owner])?;

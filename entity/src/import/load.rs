@@ -1,5 +1,6 @@
 //! Loading: sealed rows, batch by batch, each recognised, linked and accounted for in one transaction.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -12,11 +13,13 @@ use super::seal::{self, Batch, Row};
 use super::{Counts, Import, Tally, keep, row};
 use crate::bulk::Existing;
 use crate::erasure::{self, Told};
+use crate::guard::Vaulted;
 use crate::link::{Run, Shared, Touched, Why, settle};
-use crate::record::{Column, Entity};
-use crate::vault::BlindIndex;
+use crate::record::{Column, Entity, Model};
+use crate::vault::{BlindIndex, Keyring, Sealed, Wrapped, hex};
 use crate::{Change, Error, Scope, contact, keys, order, ticket};
-use policy::field::kinds::{Email, Phone};
+use policy::field::kinds::{Email, Name, Phone};
+use policy::{Pii, clean};
 
 /// What a linking run needs to know, for the batches to come.
 ///
@@ -103,7 +106,10 @@ async fn refuse_erased(change: &Change, import: &Import, batch: &mut Batch, tall
     }
     tally.reasons.retain(|_, times| *times > 0);
     let people = batch.rows.iter().map(|row| {
-        let mut marks = Told::by_draft(&row.draft, import.source.id, &row.external_id).marks(keys)?;
+        let mut told = Told::by_draft(&row.draft, import.source.id, &row.external_id);
+        // What counts rows names somebody else in the next file.
+        told.row = told.row.filter(|_| !import.source.mapping.counts_rows());
+        let mut marks = told.marks(keys)?;
         if let Some(former) = &row.former {
             marks.extend(Told { row: Some((import.source.id, former)), ..Told::default() }.marks(keys)?);
         }
@@ -142,6 +148,8 @@ struct Known {
     phone_index: Option<BlindIndex<Phone>>,
     email_index: Option<BlindIndex<Email>>,
     person_index: Option<Vec<u8>>,
+    record_key: Option<Vec<u8>>,
+    name: Option<Sealed<Name>>,
 }
 
 impl Known {
@@ -154,6 +162,19 @@ impl Known {
         ]
         .into_iter()
         .flatten()
+    }
+
+    /// Whether it may be of the person of a row: a number or an address is the same, or the names agree, or nothing tells them apart.
+    fn is_of(&self, row: &Row, keys: &Keyring) -> Result<bool, Error> {
+        let (phone, email) = (row.record.phone_index.as_ref(), row.record.email_index.as_ref());
+        if (phone.is_some() && *phone == self.phone_index) || (email.is_some() && *email == self.email_index) {
+            return Ok(true);
+        }
+        let Some((sealed, name)) = self.name.as_ref().zip(row.draft.name.as_ref()) else {
+            return Ok(self.phone_index.is_none() && self.email_index.is_none() && self.name.is_none());
+        };
+        let key = keys.record(Model::TABLE, self.id, Wrapped(self.record_key.as_deref()))?;
+        Ok(clean::name::agree(&key.open(sealed)?, name.expose()))
     }
 }
 
@@ -177,8 +198,8 @@ impl Load {
         let mut load = Self { fresh: Vec::with_capacity(batch.rows.len()), fates: batch.rejects };
         let mut places: HashMap<String, usize> = HashMap::new();
         for mut row in batch.rows {
-            if row.is_line() {
-                let line = load.line(&row, &places, &known, |old| old.import_id == import.id || met.contains(&old.id));
+            if row.draft.external_id.is_some() {
+                let line = load.line(import, &row, &places, &known, |old| old.import_id == import.id || met.contains(&old.id))?;
                 row.call(line);
             }
             let (number, line) = (row.draft.row_number, row.draft.line);
@@ -221,21 +242,28 @@ impl Load {
         Ok(load)
     }
 
-    /// Which of the lines that its order has of one item a row is: the one that is equal; else the first that this file has not
-    /// met, which it changes; else a new one.
-    fn line(&self, row: &Row, places: &HashMap<String, usize>, known: &HashMap<String, Known>, is_met: impl Fn(&Known) -> bool) -> String {
-        let (mut n, mut free) = (1, None);
-        loop {
+    /// Which of those that its source calls alike a row is: the one that is equal; else the first that this file has not met,
+    /// which it changes; else a new one. What only counts rows changes nobody else's.
+    fn line(
+        &self,
+        import: &Import,
+        row: &Row,
+        places: &HashMap<String, usize>,
+        known: &HashMap<String, Known>,
+        is_met: impl Fn(&Known) -> bool,
+    ) -> Result<String, Error> {
+        let (mut free, counts, keys) = (None, import.source.mapping.counts_rows(), import.keys());
+        for n in 1..=ALIKE {
             let name = nth(&row.external_id, n);
             match (places.get(&name), known.get(&name)) {
-                (Some(&at), _) if self.fresh[at].row.digest == row.digest => return name,
-                (None, Some(old)) if old.digest == row.digest => return name,
-                (None, Some(old)) if free.is_none() && !is_met(old) => free = Some(name),
-                (None, None) => return free.unwrap_or(name),
+                (Some(&at), _) if self.fresh[at].row.digest == row.digest => return Ok(name),
+                (None, Some(old)) if old.digest == row.digest => return Ok(name),
+                (None, Some(old)) if free.is_none() && !is_met(old) && (!counts || old.is_of(row, &keys)?) => free = Some(name),
+                (None, None) => return Ok(free.unwrap_or(name)),
                 _ => {}
             }
-            n += 1;
         }
+        Ok(free.unwrap_or_else(|| by_content(row)))
     }
 
     /// Records that are about to be written anew: what they were is kept for undoing, what they told of goes.
@@ -292,7 +320,16 @@ impl Load {
     }
 }
 
-/// The name of the nth line that an order has of one item.
+/// How many rows that their source calls alike are told apart by their order; the others by what they say, so that a column of
+/// one and the same word is not searched from end to end for each row.
+const ALIKE: usize = 100;
+
+/// The name of a row of which there are more than [`ALIKE`].
+fn by_content(row: &Row) -> String {
+    format!("{}#{}", row.external_id, hex(&row.digest).as_str())
+}
+
+/// The name of the nth row that its source calls alike.
 fn nth(line: &str, n: usize) -> String {
     if n == 1 { line.to_owned() } else { format!("{line}#{n}") }
 }
@@ -311,9 +348,11 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
         Column::PhoneIndex,
         Column::EmailIndex,
         Column::PersonIndex,
+        Column::RecordKey,
+        Column::Name,
     ];
     let mut names: Vec<String> = rows.iter().flat_map(|row| [Some(row.external_id.clone()), row.former.clone()]).flatten().collect();
-    let mut lines: HashSet<&str> = rows.iter().filter(|row| row.is_line()).map(|row| row.external_id.as_str()).collect();
+    let mut lines: HashSet<&str> = rows.iter().filter(|row| row.draft.external_id.is_some()).map(|row| row.external_id.as_str()).collect();
     let mut n = 1;
     while !names.is_empty() {
         for chunk in names.chunks(5_000) {
@@ -322,10 +361,14 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
             let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
             known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
         }
-        // An order that has one such line may have another.
-        lines.retain(|line| known.contains_key(&nth(line, n)));
+        // Where there is one that is called so there may be another.
+        lines.retain(|line| n > ALIKE || known.contains_key(&nth(line, n)));
         n += 1;
-        names = lines.iter().map(|line| nth(line, n)).collect();
+        names = match n.cmp(&(ALIKE + 1)) {
+            Ordering::Less => lines.iter().map(|line| nth(line, n)).collect(),
+            Ordering::Equal => rows.iter().filter(|row| lines.contains(row.external_id.as_str())).map(by_content).collect(),
+            Ordering::Greater => Vec::new(),
+        };
     }
     for row in rows {
         if let Some(former) = &row.former

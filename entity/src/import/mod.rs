@@ -155,6 +155,8 @@ pub struct File<'f> {
     pub digest: [u8; 32],
     /// Its header.
     pub header: &'f [String],
+    /// The fingerprint of its header, by which the source's next file is known.
+    pub shape: &'f str,
 }
 
 /// An import that begins, or goes on where it was cut off.
@@ -197,7 +199,7 @@ pub async fn begin(change: &Change, source: &Source, file: &File<'_>) -> Result<
     let tenant = change.scope().tenant();
     let import = |id: Uuid| Import { tenant, id, source: source.clone(), keys: Arc::new(RwLock::new(change.keyring_arc())), runner: runner.clone() };
     change.note("source", source.name.as_str());
-    source::seen(change.scope(), source, &policy::mapping::shape(file.header)).await?;
+    source::seen(change.scope(), source, file.shape).await?;
     let unfinished = change
         .scope()
         .find::<table::Entity>()

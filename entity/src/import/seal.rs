@@ -97,6 +97,7 @@ impl Import {
             address: Set(seal(&key, draft.address.as_ref())?),
             remarks: Set(seal(&key, draft.remarks.as_ref())?),
             raw: Set(seal(&key, draft.raw.as_ref())?),
+            customer_type: Set(draft.customer_type),
             industry: Set(draft.industry.clone()),
             channel: Set(draft.channel),
             first_follow_up: Set(draft.first_follow_up),
@@ -146,12 +147,12 @@ impl Import {
             }
         };
         let told = (&draft.number, draft.amount_fen, draft.occurred_at, draft.source_updated_at, words, at, by, mark);
-        self.keyed("row", &(self.source.mapping_version, self.says(draft), told, &draft.flags, &draft.unread))
+        self.keyed("row", &(self.source.mapping_version, self.says(draft), told, &draft.flags, &draft.unread), draft.customer_type)
     }
 
     /// A keyed digest of all that linking and survivorship look at but the time: records that are alike say the same.
     fn likeness(&self, draft: &Draft) -> Result<Vec<u8>, Error> {
-        self.keyed("likeness", &self.says(draft))
+        self.keyed("likeness", &self.says(draft), draft.customer_type)
     }
 
     fn says<'d>(&'d self, draft: &'d Draft) -> impl serde::Serialize + use<'d> {
@@ -168,8 +169,12 @@ impl Import {
         (&self.source.name, personal, open)
     }
 
-    fn keyed(&self, place: &str, said: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
-        let said = zeroize::Zeroizing::new(serde_json::to_string(said).map_err(|error| Error::Invalid(error.to_string()))?);
+    /// A customer's type counts where it is said: most sources say none.
+    fn keyed(&self, place: &str, said: &impl serde::Serialize, customer_type: Option<i16>) -> Result<Vec<u8>, Error> {
+        let mut said = zeroize::Zeroizing::new(serde_json::to_string(said).map_err(|error| Error::Invalid(error.to_string()))?);
+        if let Some(code) = customer_type {
+            said.push_str(&code.to_string());
+        }
         Ok(self.keys().digest(place, said.as_bytes())?.to_vec())
     }
 
@@ -204,14 +209,10 @@ impl Import {
 }
 
 impl Row {
-    /// Whether it is a line of an order that has a number and may have several lines.
-    pub fn is_line(&self) -> bool {
-        self.draft.external_id.is_some() && matches!(self.draft.detail, Detail::Order { items: Some(_), .. })
-    }
-
-    /// Gives it another name.
+    /// Gives it another name, which stays as it is.
     pub fn call(&mut self, name: String) {
         self.draft.external_id = Some(name.clone());
+        self.draft.personal_id = false;
         self.record.external_id = Set(name.clone());
         self.external_id = name;
     }
@@ -244,6 +245,7 @@ impl Row {
             address: draft.address,
             remarks: draft.remarks,
             company: draft.company,
+            customer_type: draft.customer_type,
             industry: draft.industry,
             channel: draft.channel,
             first_follow_up: draft.first_follow_up,

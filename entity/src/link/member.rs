@@ -36,6 +36,7 @@ pub(crate) struct Member {
     pub address: Option<Address>,
     pub remarks: Option<Remarks>,
     pub company: Option<String>,
+    pub customer_type: Option<i16>,
     pub industry: Option<String>,
     pub channel: Option<i16>,
     pub first_follow_up: Option<NaiveDate>,
@@ -91,6 +92,7 @@ pub(crate) struct Row {
     company_index: Option<Vec<u8>>,
     address: Option<Sealed<Address>>,
     remarks: Option<Sealed<Remarks>>,
+    customer_type: Option<i16>,
     industry: Option<String>,
     channel: Option<i16>,
     first_follow_up: Option<NaiveDate>,
@@ -103,7 +105,7 @@ pub(crate) struct Row {
     traits: Option<Sealed<Traits>>,
 }
 
-const COLUMNS: [Column; 27] = [
+const COLUMNS: [Column; 28] = [
     Column::Id,
     Column::SourceId,
     Column::CustomerId,
@@ -121,6 +123,7 @@ const COLUMNS: [Column; 27] = [
     Column::CompanyIndex,
     Column::Address,
     Column::Remarks,
+    Column::CustomerType,
     Column::Industry,
     Column::Channel,
     Column::FirstFollowUp,
@@ -304,6 +307,7 @@ impl Reader<'_> {
             address: cell(&key, row.address.as_ref())?,
             remarks: cell(&key, row.remarks.as_ref())?,
             company: row.company,
+            customer_type: row.customer_type,
             industry: row.industry,
             channel: row.channel,
             first_follow_up: row.first_follow_up,

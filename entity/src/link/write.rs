@@ -219,7 +219,10 @@ fn digest(change: &Change, golden: &Golden<'_>) -> Result<Vec<u8>, Error> {
         &golden.provenance,
         (golden.completeness, golden.score, &golden.issues),
     );
-    let text = zeroize::Zeroizing::new(serde_json::to_string(&(personal, open)).map_err(|error| Error::Invalid(error.to_string()))?);
+    let mut text = zeroize::Zeroizing::new(serde_json::to_string(&(personal, open)).map_err(|error| Error::Invalid(error.to_string()))?);
+    if golden.provenance.iter().any(|why| why.field == policy::Field::CustomerType.entry().key) {
+        text.push_str(&golden.customer_type.to_string());
+    }
     Ok(change.keyring().digest("golden", text.as_bytes())?.to_vec())
 }
 
@@ -229,7 +232,6 @@ fn golden_row(change: &Change, run: &Run, id: Uuid, golden: &Golden<'_>, digest:
     let (key, wrapped, epoch) = keys.new_record(Row::TABLE, id)?;
     let indexer = keys.indexer()?;
     let found = found::Customer::of(&indexer, golden.name, golden.phone, golden.email)?;
-    let person = golden.name.is_some() || golden.company.is_none();
     Ok(customer::ActiveModel {
         id: Set(id),
         record_key: Set(Some(wrapped)),
@@ -244,7 +246,7 @@ fn golden_row(change: &Change, run: &Run, id: Uuid, golden: &Golden<'_>, digest:
         email_index: Set(found.email),
         address: Set(golden.address.map(|value| key.seal(value)).transpose()?),
         remarks: Set(golden.remarks.map(|value| key.seal(value)).transpose()?),
-        customer_type: Set(if person { policy::CustomerType::Person } else { policy::CustomerType::Company }.code()),
+        customer_type: Set(golden.customer_type),
         company: Set(golden.company.map(str::to_owned)),
         industry: Set(golden.industry.map(str::to_owned)),
         channel: Set(golden.channel),

@@ -84,6 +84,16 @@ impl Account {
         self.facts.insert(key, value);
     }
 
+    /// Notes that it was searched by an exact value of a field: whoever finds somebody so knows the value, though it is not shown.
+    pub fn search(&mut self, field: Field) {
+        let key = Value::from(field.entry().key);
+        if let Value::Array(fields) = self.facts.entry("searched").or_insert_with(|| Value::Array(Vec::new()))
+            && !fields.contains(&key)
+        {
+            fields.push(key);
+        }
+    }
+
     /// Notes that the work did not succeed.
     pub fn fail(&mut self) {
         self.outcome.get_or_insert("failed");

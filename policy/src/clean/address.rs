@@ -6,7 +6,9 @@ use crate::field::kinds::Address;
 use crate::kind::{Invalid, Pii};
 
 /// What may stand between two parts.
-const BETWEEN: [char; 3] = ['|', ' ', ','];
+const BETWEEN: [char; 7] = ['|', ' ', ',', '-', '/', '、', '—'];
+/// Labels before an address.
+const LABELS: [&str; 7] = ["地址", "收货地址", "收件地址", "详细地址", "联系地址", "通讯地址", "家庭住址"];
 
 /// Whether `name` is a division of China by its full name.
 #[must_use]
@@ -52,7 +54,15 @@ fn standard(raw: &str, reference: &Reference, rules: &mut Rules) -> Option<Strin
         return None;
     }
     rules.add_if(folded.bytes().filter(|b| *b == b'|').count() < 3, Rule::AddressDivided);
-    let whole = after_proper(folded.trim_start_matches(BETWEEN), false, rules).trim_end_matches(['|', ' ']);
+    let mut whole = folded.trim_start_matches(BETWEEN);
+    loop {
+        let shorter = after_prefix(after_proper(whole, false, rules), reference, rules);
+        if shorter.len() == whole.len() {
+            break;
+        }
+        whole = shorter;
+    }
+    let whole = whole.trim_end_matches(['|', ' ']);
     let Reading { province, city, district, detail, rules: read } = parse(whole, reference);
     *rules = rules.with(read);
     let address = [province, city, district, detail].join("|");
@@ -143,12 +153,42 @@ fn below<'t>(Place { whole, mut province, mut rest, mut shortened, mut rules }: 
             return read(city, &found, shorter, rules);
         }
     }
+    if province.is_empty() && city.is_empty() {
+        // 义乌市: a county-level city of which there is one tells where it is.
+        let mut alike = divisions.districts(rest, |district| district.name.ends_with('市') && rest.starts_with(&*district.name));
+        if let Some(first) = alike.next()
+            && alike.all(|other| other == first)
+            && let Some(found) = divisions.district(rest, |district| district == first)
+        {
+            rules.add(Rule::AddressProvince);
+            rules.add_if(!first.city.is_empty(), Rule::AddressCity);
+            return Reading { province: &first.province, ..read(&first.city, &found, rest, rules) };
+        }
+    }
     let left = |province, city, detail| Reading { province, city, district: "", detail, rules };
     // A short form counts only with something certain behind it: 朝阳路1号 is a street, 重庆沙坪坝区 is not.
     if shortened || (short_city && before_city.len() == whole.len()) {
         return Reading { rules: Rules::NONE, ..left("", "", whole) };
     }
     if short_city { Reading { rules: without_city, ..left(province, "", before_city) } } else { left(province, city, rest) }
+}
+
+/// What follows a label, the country and a postcode, the latter two where a division is behind them.
+fn after_prefix<'t>(text: &'t str, reference: &Reference, rules: &mut Rules) -> &'t str {
+    let mut rest = text;
+    loop {
+        let unlabelled = rest.split_once(':').filter(|(label, _)| LABELS.contains(&label.trim_end())).map(|(_, behind)| behind);
+        let country = || ["中华人民共和国", "中国"].iter().find_map(|country| rest.strip_prefix(country));
+        let postcode = || rest.split_at_checked(6).filter(|(code, _)| code.bytes().all(|b| b.is_ascii_digit())).map(|(_, behind)| behind);
+        let divided = |behind: &str| {
+            let behind = behind.trim_start_matches(BETWEEN);
+            reference.divisions().province(behind).is_some() || reference.divisions().city(behind, |_| true).is_some() || behind.starts_with("中国")
+        };
+        let shorter = unlabelled.or_else(|| country().or_else(postcode).filter(|behind| divided(behind))).map(|behind| behind.trim_start_matches(BETWEEN));
+        let Some(shorter) = shorter.filter(|shorter| !shorter.is_empty()) else { return rest };
+        rules.add(Rule::AddressPrefix);
+        rest = shorter;
+    }
 }
 
 /// What follows 市辖区, which statistics write between a city and its districts; 上海市辖区 has the one 市 of both.
@@ -165,7 +205,7 @@ fn after_proper<'t>(text: &'t str, behind_city: bool, rules: &mut Rules) -> &'t 
 fn after<'t>(text: &'t str, found: &Found<'_>, rules: &mut Rules) -> &'t str {
     let behind = &text[found.width..];
     let rest = behind.trim_start_matches(BETWEEN);
-    rules.add_if(behind[..behind.len() - rest.len()].contains([' ', ',']), Rule::AddressSeparators);
+    rules.add_if(behind[..behind.len() - rest.len()].contains(|c: char| c != '|'), Rule::AddressSeparators);
     rest
 }
 
@@ -190,6 +230,14 @@ mod tests {
             ("合肥市合肥经济技术开发区解放街443号", "安徽省|合肥市|合肥经济技术开发区|解放街443号"),
             ("文三街456号东方名城", "|||文三街456号东方名城"),
             ("朝阳路542号", "|||朝阳路542号"),
+            ("中国浙江省杭州市西湖区", "浙江省|杭州市|西湖区|"),
+            ("310000 浙江省杭州市文三路1号", "浙江省|杭州市||文三路1号"),
+            ("收货地址：浙江省-杭州市-西湖区-文三路1号", "浙江省|杭州市|西湖区|文三路1号"),
+            ("浙江省、杭州市/西湖区 文三路1号", "浙江省|杭州市|西湖区|文三路1号"),
+            ("义乌市稠州路1号", "浙江省|金华市|义乌市|稠州路1号"),
+            ("昆山市人民路1号", "江苏省|苏州市|昆山市|人民路1号"),
+            ("中国大厦3楼", "|||中国大厦3楼"),
+            ("310000号信箱", "|||310000号信箱"),
             ("山东济南市中区科技路378号", "山东省|济南市|市中区|科技路378号"),
             ("吉林市龙潭区朝阳路172号", "吉林省|吉林市|龙潭区|朝阳路172号"),
             ("海南藏族自治州共和县文三街332号", "青海省|海南藏族自治州|共和县|文三街332号"),
@@ -254,6 +302,11 @@ mod tests {
             ",",
             "文三路1号",
             "、",
+            "-",
+            "中国",
+            "地址:",
+            "310000",
+            "义乌市",
         ];
         prop_oneof!["\\PC{0,40}", prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..9).prop_map(|pieces| pieces.concat())]
     }

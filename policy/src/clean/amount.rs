@@ -23,6 +23,9 @@ fn read(folded: &str, rules: &mut Rules) -> Option<i64> {
     rules.add_if(number.len() < bare.len(), Rule::AmountCurrency);
     rules.add_if(number.contains(','), Rule::AmountThousands);
     rules.add_if(number.trim_start().contains(' '), Rule::AmountSpaces);
+    if !is_grouped(number) {
+        return None;
+    }
     let plain = if number.contains([',', ' ']) { Cow::Owned(number.replace([',', ' '], "")) } else { Cow::Borrowed(number) };
     let (digits, scale) = plain.strip_suffix('万').map_or((&*plain, 1), |head| (head, 10_000));
     rules.add_if(scale > 1, Rule::AmountWan);
@@ -33,6 +36,15 @@ fn read(folded: &str, rules: &mut Rules) -> Option<i64> {
     let rounded = exact.round();
     rules.add_if(rounded != exact, Rule::AmountRounded);
     i64::try_from(rounded).ok().filter(|fen| fen.unsigned_abs() < TOO_MUCH)
+}
+
+/// Whether commas stand where thousands do: 1,5 and 1.234,56 are written by other rules, and nobody knows what they mean here.
+fn is_grouped(number: &str) -> bool {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut groups = whole.trim_end_matches(['万', ' ']).split(',');
+    let first = groups.next().unwrap_or_default().bytes().filter(u8::is_ascii_digit).count();
+    let mut groups = groups.peekable();
+    !fraction.contains(',') && (groups.peek().is_none() || (1..=3).contains(&first)) && groups.all(|group| group.trim().len() == 3)
 }
 
 /// Fen as yuan with two decimal places: `21754` → `217.54`.
@@ -57,10 +69,12 @@ mod tests {
             ("212.00 ", "212.00"),
             ("1.5万", "15000.00"),
             ("-3", "-3.00"),
+            ("12,345,678.9", "12345678.90"),
+            ("1,500万", "15000000.00"),
         ] {
             assert_eq!(fen(raw).value.map(yuan).as_deref(), Some(want), "{raw}");
         }
-        for raw in ["", "-92233720368547758.08", "面议", "1e5", "12.3.4", "¥"] {
+        for raw in ["", "-92233720368547758.08", "面议", "1e5", "12.3.4", "¥", "1.234,56", "1,5", "12,34,56", "1,0000", ",123", "1234,567"] {
             assert_eq!(fen(raw).value, None, "{raw}");
         }
     }

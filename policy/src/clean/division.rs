@@ -14,7 +14,7 @@ type Start = [char; 2];
 pub(super) static STANDARD: LazyLock<Arc<Table>> = LazyLock::new(|| Arc::new(Table::standard()));
 
 /// A division and what stands above it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Division {
     /// One way to write it.
     spelling: Name,

@@ -60,13 +60,21 @@ pub fn code(raw: &str, reference: &Reference) -> Cleaned<Option<&'static str>> {
     let mut rules = Rules::NONE;
     let text = text::noting(raw, &mut rules);
     let upper = if text.chars().any(char::is_lowercase) { Cow::Owned(text.to_uppercase()) } else { Cow::Borrowed(&*text) };
-    if let Some((code, written)) = reference.industry(&upper) {
+    // 软件业(SaaS): what stands in brackets only explains.
+    let plain = upper.split_once('(').map_or(&*upper, |(head, _)| head.trim_end());
+    if let Some((code, written)) = reference.industry(&upper).or_else(|| reference.industry(plain)) {
         rules.add(if written == Written::Name { Rule::IndustryName } else { Rule::IndustryAlias });
         return Cleaned { value: Some(code), rules };
     }
-    let code = known(&upper).or_else(|| division(&upper));
+    let code = [&*upper, before_name(plain)].into_iter().find_map(|code| known(code).or_else(|| division(code)));
     rules.add_if(code.is_some_and(|code| *code != *text), Rule::IndustryCode);
     Cleaned::read(code, rules)
+}
+
+/// The code of I65 软件和信息技术服务业, which goes before the name. Digits alone may be anything.
+fn before_name(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+    if text.starts_with(|c: char| c.is_ascii_uppercase()) { &text[..end] } else { text }
 }
 
 /// The division of a code such as `65`, `6513` or `I651`, where the section is the right one.
@@ -100,10 +108,13 @@ mod tests {
             ("医药制造业", "C27"),
             ("教育", "P83"),
             ("房地产业", "K70"),
+            ("I65 软件和信息技术服务业", "I65"),
+            ("I65-软件和信息技术服务业", "I65"),
+            ("餐饮业（连锁）", "H62"),
         ] {
             assert_eq!(code(raw, Reference::standard()).value, Some(want), "{raw}");
         }
-        for raw in ["", "其他", "Z99", "99", "K65"] {
+        for raw in ["", "其他", "Z99", "99", "K65", "2024年", "65人"] {
             assert_eq!(code(raw, Reference::standard()).value, None, "{raw}");
         }
         assert_eq!(name("I65"), Some("软件和信息技术服务业"));
@@ -111,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_code_stays(raw in "\\PC{0,8}|[A-Ta-t]?[0-9]{1,4}|[a-t] ?|餐饮|it") {
+        fn a_code_stays(raw in "\\PC{0,8}|[A-Ta-t]?[0-9]{1,4}[ -]?(\\PC{0,3})|[a-t] ?|餐饮|it") {
             if let Some(value) = code(&raw, Reference::standard()).value {
                 prop_assert_eq!(code(value, Reference::standard()), Cleaned { value: Some(value), rules: Rules::NONE });
                 prop_assert!(name(value).is_some());

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use super::{Cleaned, Reference, Rule, Rules, rows, text};
 use crate::field::kinds::{Landline, Phone};
 use crate::kind::{Invalid, Pii};
+use crate::mask::is_han;
 
 static AREA_CODES: LazyLock<HashSet<&str>> = LazyLock::new(|| rows(include_str!("../../reference/area_codes.csv")).map(|(code, _)| code).collect());
 
@@ -26,6 +27,8 @@ pub enum Cell {
     Masked,
     /// A relay number with an extension: kept in the raw row, never a link key.
     Privacy,
+    /// A service number such as 400-800-8888, which is nobody's own: kept in the raw row, never a link key.
+    Service,
     /// A number that stands for no number.
     Placeholder,
     /// The row is to be rejected with this reason.
@@ -45,6 +48,7 @@ pub fn cell(raw: &str, reference: &Reference) -> Cleaned<Cell> {
                 Cell::Empty => Rules::of(Rule::TextNothing),
                 Cell::Masked => Rules::of(Rule::PhoneMasked),
                 Cell::Privacy => Rules::of(Rule::PhonePrivacy),
+                Cell::Service => Rules::of(Rule::PhoneService),
                 Cell::Placeholder => Rules::of(Rule::PhonePlaceholder),
                 _ => rules,
             };
@@ -64,14 +68,14 @@ fn read(body: &str, reference: &Reference, rules: &mut Rules) -> Result<Cell, In
         if is_scientific(body) {
             return Err(Invalid("in scientific notation: digits are lost; export the column as text"));
         }
-        first = first_number(body);
-        rules.add_if(first.len() < body.len(), Rule::PhoneFirstOfTwo);
+        if is_privacy(body) {
+            return Ok(Cell::Privacy);
+        }
+        first = before_label(first_number(body, rules), rules);
         if is_masked(first) {
             return Ok(Cell::Masked);
         }
-        if is_privacy(first) {
-            return Ok(Cell::Privacy);
-        }
+        first = before_extension(first, rules);
         if !first.chars().all(is_of_number) {
             return Err(Invalid("holds something other than digits"));
         }
@@ -82,6 +86,9 @@ fn read(body: &str, reference: &Reference, rules: &mut Rules) -> Result<Cell, In
     }
     let digits = digits_of(first);
     let national = national(&digits);
+    if is_service(national) {
+        return Ok(Cell::Service);
+    }
     shape(national)?;
     if !reference.is_person(national) {
         return Err(Invalid("an unassigned number segment"));
@@ -124,7 +131,10 @@ pub fn is_area_code(area: &str) -> bool {
 
 fn area_and_number(text: &str) -> Option<String> {
     let digits = digits_of(text);
-    let digits = digits.strip_prefix("86").unwrap_or(&digits);
+    // Abroad the area code loses its 0.
+    let abroad = ["0086", "86"].iter().find_map(|code| digits.strip_prefix(code)).filter(|_| text.starts_with(['+', '0']));
+    let with_zero = abroad.filter(|rest| !rest.starts_with('0')).map(|rest| format!("0{rest}"));
+    let digits = with_zero.as_deref().or(abroad).unwrap_or_else(|| digits.strip_prefix("86").unwrap_or(&digits));
     if !digits.starts_with('0') || !text.chars().all(|c| c != '.' && is_of_number(c)) {
         return None;
     }
@@ -179,27 +189,84 @@ fn strip_label<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
     if is_label { number } else { text }
 }
 
-fn first_number(text: &str) -> &str {
-    let cut = text.find(['/', '、', ',', ';', '，', '；', '或']).unwrap_or(text.len());
-    text[..cut].trim()
+/// The first of several numbers: signs part them, and a space where a whole number stands on either side.
+fn first_number<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
+    let cut = text.find(['/', '、', ',', ';', '或', '和', '|', '&', '\\']).unwrap_or(text.len());
+    let first = text[..cut].trim();
+    let whole = |part: &str| digits_in(part) >= 11 && part.chars().all(is_of_number);
+    let first = first.split_once(' ').filter(|(one, other)| whole(one) && whole(other)).map_or(first, |(one, _)| one);
+    rules.add_if(first.len() < text.len(), Rule::PhoneFirstOfTwo);
+    first
+}
+
+/// Without the note that stands behind a number: 13912345678(微信同号).
+fn before_label<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
+    let noted = |(at, c): &(usize, char)| (is_han(*c) && *c != '转') || (*c == '(' && !text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_digit()));
+    let end = text.char_indices().find(noted).map_or(text.len(), |(at, _)| at);
+    let number = text[..end].trim_end();
+    if end == text.len() || digits_in(number) < 7 {
+        return text;
+    }
+    rules.add(Rule::PhoneLabel);
+    number
+}
+
+/// A landline without the extension that is dialled behind it: 010-62345678-801.
+fn before_extension<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
+    let cut = text.rfind(|c: char| !c.is_ascii_digit() && c != '.' && c != ')' && c != '(').filter(|at| *at > 0);
+    let Some((number, behind)) = cut.map(|at| text.split_at(at)) else { return text };
+    let extension = behind.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let number = number.trim_end_matches(|c: char| !c.is_ascii_digit());
+    if (1..=6).contains(&extension.len()) && area_and_number(number).is_some() {
+        rules.add(Rule::PhoneExtension);
+        return number;
+    }
+    text
+}
+
+fn digits_in(text: &str) -> usize {
+    text.bytes().filter(u8::is_ascii_digit).count()
 }
 
 const fn is_of_number(c: char) -> bool {
-    c.is_ascii_digit() || matches!(c, ' ' | '-' | '+' | '(' | ')' | '.')
+    c.is_ascii_digit() || matches!(c, ' ' | '-' | '+' | '(' | ')' | '.' | '_' | '·' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+}
+
+/// What sources write for a digit that they hide.
+const fn is_star(c: char) -> bool {
+    matches!(c, '*' | '•' | '●' | 'x' | 'X')
 }
 
 /// 11 characters, of which 3 to 6 are stars.
 fn is_masked(text: &str) -> bool {
-    let (starred, digits) = text.bytes().fold((0, 0), |(starred, digits), b| (starred + usize::from(b == b'*'), digits + usize::from(b.is_ascii_digit())));
-    (3..=6).contains(&starred) && digits + starred == 11 && text.bytes().find(u8::is_ascii_digit) == Some(b'1') && text.ends_with(|c: char| c.is_ascii_digit())
+    let text = ["+86", "0086"].iter().find_map(|code| text.strip_prefix(code)).unwrap_or(text);
+    let (starred, digits) = (text.chars().filter(|c| is_star(*c)).count(), digits_in(text));
+    (3..=6).contains(&starred)
+        && digits + starred == 11
+        && text.chars().all(|c| is_star(c) || is_of_number(c))
+        && text.bytes().find(u8::is_ascii_digit) == Some(b'1')
 }
 
-/// 11 digits and an extension of 4.
+/// 11 digits and an extension of 4, whatever stands between them.
 fn is_privacy(text: &str) -> bool {
-    text.rsplit_once(['-', '转']).is_some_and(|(number, extension)| {
-        let mut digits = number.bytes().filter(u8::is_ascii_digit);
-        extension.len() == 4 && extension.bytes().all(|b| b.is_ascii_digit()) && digits.next() == Some(b'1') && digits.count() == 10
-    })
+    let text = text.trim_end_matches([')', ' ']);
+    let (number, extension) = text.split_at(text.len() - text.bytes().rev().take_while(u8::is_ascii_digit).count());
+    let bare = number.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let between = &number[bare.len()..];
+    let digits = digits_of(bare);
+    let national = national(&digits);
+    let sign = |c: char| is_of_number(c) || matches!(c, ',' | ';' | '#' | '/' | '*' | '转' | '接' | '分' | '机' | ':' | 'e' | 'x' | 't' | 'E' | 'X' | 'T');
+    extension.len() == 4
+        && !between.is_empty()
+        && between.chars().all(sign)
+        && national.len() == 11
+        && national.starts_with('1')
+        && bare.chars().all(is_of_number)
+}
+
+/// 400 or 800 and 7 digits.
+fn is_service(national: &str) -> bool {
+    national.len() == 10 && (national.starts_with("400") || national.starts_with("800"))
 }
 
 /// The `.0` that a spreadsheet adds to a number is not part of it.
@@ -283,6 +350,40 @@ mod tests {
         ] {
             assert!(matches!(cell(raw), Cell::Invalid(_)), "{raw}: {:?}", cell(raw));
         }
+        for raw in [
+            "13611110001 13711110002",
+            "13611110001\n13711110002",
+            "13611110001|13711110002",
+            "13611110001和13711110002",
+            "13611110001（微信同号）",
+            "13611110001(张三)",
+            "13611110001 李四",
+            "136—1111—0001",
+            "136·1111·0001",
+            "136_1111_0001",
+        ] {
+            assert_eq!(cell(raw), mobile("13611110001"), "{raw}");
+        }
+        for raw in [
+            "13611110001,1234",
+            "13611110001/1234",
+            "13611110001#1234",
+            "13611110001 ext. 1234",
+            "13611110001 转 1234",
+            "13611110001(1234)",
+            "13611110001_1234",
+        ] {
+            assert_eq!(cell(raw), Cell::Privacy, "{raw}");
+        }
+        for raw in ["+86 136****0001", "1361111****", "136••••0001", "136XXXX0001"] {
+            assert_eq!(cell(raw), Cell::Masked, "{raw}");
+        }
+        for raw in ["010-62345678-801", "010-62345678转801", "+86-10-62345678", "010—62345678", "0086 10 62345678", "(010)62345678 ext 12"] {
+            assert_eq!(cell(raw), Cell::Landline(Landline::parse("010-62345678").unwrap()), "{raw}");
+        }
+        for raw in ["400-800-8888", "4008008888", "800 810 8888"] {
+            assert_eq!(cell(raw), Cell::Service, "{raw}");
+        }
         for raw in ["", " ", "无", "-"] {
             assert_eq!(cell(raw), Cell::Empty, "{raw}");
         }
@@ -306,7 +407,7 @@ mod tests {
 
         /// A number that was read is of its documented shape, and reading it again changes nothing.
         #[test]
-        fn a_clean_number_stays(raw in "\\PC{0,40}|(\\+86|0086|Tel:|')?[01][0-9]{2,3}[ -]?[0-9]{4}[ -]?[0-9]{3,5}(\\.0|/1|-1234)?") {
+        fn a_clean_number_stays(raw in "\\PC{0,40}|(\\+86|0086|Tel:|')?[01][0-9]{2,3}[ -]?[0-9]{4}[ -]?[0-9]{3,5}(\\.0|/1|-1234|转12|\\(张三\\)| 13611110001)?") {
             let once = super::cell(&raw, Reference::standard());
             let (shown, dot) = match &once.value {
                 Cell::Mobile(phone) => (phone.expose(), None),

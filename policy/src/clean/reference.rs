@@ -159,7 +159,9 @@ impl Reference {
     }
 
     /// Whether a folded cell holds nothing or a word for it.
-    pub(super) fn is_nothing(&self, text: &str) -> bool {
+    /// Whether a cell holds nothing, or a word for nothing.
+    #[must_use]
+    pub fn is_nothing(&self, text: &str) -> bool {
         text.is_empty() || self.nothing.contains(text)
     }
 

@@ -1,7 +1,7 @@
 //! The words of a source for codes of the dictionary.
 
 use super::{Cleaned, Reference, Rule, Rules, text};
-use crate::code::{Channel, Status};
+use crate::code::{Channel, CustomerType, Status};
 
 /// The status that a cell names by code, label or word.
 #[must_use]
@@ -23,6 +23,16 @@ pub fn channel(raw: &str, reference: &Reference) -> Cleaned<Option<Channel>> {
     Cleaned::read(channel, rules)
 }
 
+/// The type of customer that a cell names by code, label or word.
+#[must_use]
+pub fn customer_type(raw: &str) -> Cleaned<Option<CustomerType>> {
+    let mut rules = Rules::NONE;
+    let text = text::noting(raw, &mut rules);
+    let kind = CustomerType::of_word(&text);
+    rules.add_if(kind.is_some_and(|kind| *text != *kind.zh() && CustomerType::of_number(&text) != Some(kind)), Rule::TypeAlias);
+    Cleaned::read(kind, rules)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +47,10 @@ mod tests {
         }
         for (raw, want) in [("转介绍", Some(Channel::Referral)), ("５", Some(Channel::Exhibition)), ("9", None), ("电视", None)] {
             assert_eq!(channel(raw, standard).value, want, "{raw}");
+        }
+        for (raw, want) in [("企业", Some(CustomerType::Company)), ("1", Some(CustomerType::Person)), ("公司", Some(CustomerType::Company)), ("其他", None)]
+        {
+            assert_eq!(customer_type(raw).value, want, "{raw}");
         }
     }
 

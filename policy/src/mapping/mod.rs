@@ -75,6 +75,18 @@ pub struct Mapping {
     pub columns: Vec<Column>,
 }
 
+/// Headers of columns that count the rows of a file.
+const COUNTERS: [&str; 11] = ["序号", "行号", "行次", "no", "no.", "#", "seq", "row", "rownumber", "rowno", "line"];
+
+impl Mapping {
+    /// Whether what the source calls a row only counts the rows of a file. The next file may begin again at 1, so such a row is
+    /// the same as one before only if it is of the same person too.
+    #[must_use]
+    pub fn counts_rows(&self) -> bool {
+        self.columns.iter().any(|column| column.to == Some(Target::ExternalId) && COUNTERS.contains(&header_key(&column.header).as_str()))
+    }
+}
+
 /// The four source systems that a new tenant starts with, most trusted first.
 ///
 /// # Errors
@@ -120,6 +132,8 @@ mod tests {
             assert_eq!(source.mapping.check(), Ok(()), "{}", source.name);
         }
         assert_eq!(header_key(" 联系方式* "), "联系方式");
+        let counting: Vec<String> = standard().unwrap().into_iter().filter(|source| source.mapping.counts_rows()).map(|source| source.name).collect();
+        assert_eq!(counting, ["sales"]);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub enum Format {
     Xlsx {
         /// The sheet that is read; another may be put here, hidden or not.
         sheet: String,
+        /// The other visible sheets that have a header, which are not read.
+        others: Vec<String>,
     },
 }
 
@@ -166,7 +168,8 @@ fn look_at_book(file: &mut (impl Read + Seek), bytes: u64, parts: u64, known: Op
     file.seek(SeekFrom::Start(0))?;
     guard::check(file, bytes, parts, limits)?;
     file.seek(SeekFrom::Start(0))?;
-    Ok(Format::Xlsx { sheet: sheet::choose(file, known)? })
+    let (sheet, others) = sheet::choose(file, known)?;
+    Ok(Format::Xlsx { sheet, others })
 }
 
 /// The rows of a file, titles and header included, until its end or the first problem.
@@ -183,7 +186,7 @@ pub fn rows(look: &Look, mut file: impl Read + Seek + Send + 'static, limits: &L
     Ok(match (&look.format, look.gzip) {
         (Format::Csv { delimiter }, false) => Box::new(csv::Rows::new(text::Utf8::new(file, encoding)?, *delimiter)),
         (Format::Csv { delimiter }, true) => Box::new(csv::Rows::new(text::Utf8::new(Inflate::new(file, limits), encoding)?, *delimiter)),
-        (Format::Xlsx { sheet }, false) => Box::new(sheet::Rows::new(file, sheet.clone())?),
-        (Format::Xlsx { sheet }, true) => Box::new(sheet::Rows::new(Cursor::new(Inflate::new(file, limits).whole()?), sheet.clone())?),
+        (Format::Xlsx { sheet, .. }, false) => Box::new(sheet::Rows::new(file, sheet.clone())?),
+        (Format::Xlsx { sheet, .. }, true) => Box::new(sheet::Rows::new(Cursor::new(Inflate::new(file, limits).whole()?), sheet.clone())?),
     })
 }

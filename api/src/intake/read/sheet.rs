@@ -24,29 +24,30 @@ const LAST_DATE: f64 = 2_958_466.0;
 /// Below this, numbers without a fraction are exact.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The first visible sheet with a header, else the first with a row.
+/// The first visible sheet with a header that is known, else the first with any, else the first with a row; and the others that have a
+/// header.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub(super) fn choose(file: impl Read + Seek, known: Option<&BTreeSet<String>>) -> Result<String, Unreadable> {
+pub(super) fn choose(file: impl Read + Seek, known: Option<&BTreeSet<String>>) -> Result<(String, Vec<String>), Unreadable> {
     guarded(|| {
         let mut book = open(file)?;
         let visible = |sheet: &&calamine::Sheet| sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible;
         let names: Vec<String> = book.sheets_metadata().iter().filter(visible).map(|sheet| sheet.name.clone()).collect();
-        let (mut like, mut filled) = (None, None);
+        let (mut fitting, mut like, mut filled) = (None, Vec::new(), None);
         for name in &names {
             let mut rows = Vec::new();
             stream(&mut book, name, |row| {
                 rows.push(row);
                 rows.len() < TITLE_ROWS
             })?;
-            if known.is_some() && header(&rows, known).is_some() {
-                return Ok(name.clone());
-            }
-            like = like.or_else(|| header(&rows, None).map(|_| name.clone()));
+            fitting = fitting.or_else(|| known.and_then(|_| header(&rows, known)).map(|_| name.clone()));
+            like.extend(header(&rows, None).map(|_| name.clone()));
             filled = filled.or_else(|| (!rows.is_empty()).then(|| name.clone()));
         }
-        like.or(filled).ok_or(if names.is_empty() { Unreadable::NoSheet } else { Unreadable::Empty })
+        let chosen = fitting.or_else(|| like.first().cloned()).or(filled).ok_or(if names.is_empty() { Unreadable::NoSheet } else { Unreadable::Empty })?;
+        like.retain(|name| *name != chosen);
+        Ok((chosen, like))
     })
 }
 

@@ -33,7 +33,7 @@ fn cells_come_as_text() {
     let book = sales(2);
     for (bytes, packed) in [(book.clone(), false), (gzip(&book), true)] {
         let (look, rows) = read(&bytes).unwrap();
-        assert_eq!((look.format, look.gzip), (Format::Xlsx { sheet: "台账".to_owned() }, packed));
+        assert_eq!((look.format, look.gzip), (Format::Xlsx { sheet: "台账".to_owned(), others: Vec::new() }, packed));
         assert_eq!(lines(&rows), [1, 2, 3, 4, 5]);
         assert_eq!(rows[0], row(1, &["销售台账2024"]));
         assert_eq!(rows[1], row(2, &[]));
