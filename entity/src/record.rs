@@ -117,9 +117,13 @@ impl Lineage {
     }
 }
 
-/// What the source calls a row. One without an id of its source is known by a keyed hash, which stays inside.
+/// What the source calls a row. Keyed hashes stay inside: of one without an id, and of whom a row is that is only counted.
 fn named(external_id: String, row_number: i32) -> String {
-    if external_id.starts_with(crate::import::seal::UNNAMED) { format!("row {row_number}") } else { external_id }
+    match external_id.split_once(crate::import::seal::UNNAMED) {
+        Some(("", _)) => format!("row {row_number}"),
+        Some((count, _)) if count.bytes().all(|b| b.is_ascii_digit()) => count.to_owned(),
+        _ => external_id,
+    }
 }
 
 impl Child for Lineage {
@@ -247,6 +251,8 @@ pub struct Draft {
     pub external_id: Option<String>,
     /// Whether that is somebody's number or address.
     pub personal_id: bool,
+    /// Whether that only counts the rows of a file: in the next it is somebody else's.
+    pub counted_id: bool,
     /// The number of the order or ticket that it tells of.
     pub number: Option<String>,
     /// Counted from 1 behind the header.

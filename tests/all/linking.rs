@@ -252,7 +252,7 @@ async fn a_switchboard_of_very_many_joins_nobody_in_a_later_file_either() {
         let row = |id: u32, name: u32| format!("{id},王{},13612345670,,甲公司,,成交客户,李经理\n", given(name));
         let first: String = (0..1_100).map(|n| row(96_000 + n, n)).collect();
         assert_eq!(counts(&home, "sales", &format!("{SALES}{first}")).await.created, 1_100);
-        let together = "SELECT count(*) - count(DISTINCT customer_id) FROM source_record WHERE external_id LIKE '96___' OR external_id LIKE '97___' OR external_id LIKE '98___'";
+        let together = "SELECT count(*) - count(DISTINCT customer_id) FROM source_record WHERE external_id LIKE '96___~%' OR external_id LIKE '97___~%' OR external_id LIKE '98___~%'";
         assert_eq!(raw(&home).await.number(together).await, 0);
         let more = import(&home, "sales", &format!("{SALES}{}{}", row(98_001, 2_000), row(98_002, 2_001))).await;
         assert_eq!(more.files[0].counts.created, 2, "{more:?}");

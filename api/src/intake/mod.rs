@@ -324,7 +324,8 @@ impl Opened {
         };
         let source = source.ok_or_else(|| in_file("there is no source".to_owned()))?;
         let columns = Columns::find(&header, &source.mapping).map_err(in_file)?;
-        let standard = Standard { header, columns, tells: source.mapping.tells, people, reference };
+        let (tells, counts) = (source.mapping.tells, source.mapping.counts_rows());
+        let standard = Standard { header, columns, tells, counts, people, reference };
         Ok(Self { name: file.name.clone(), source, look, standard, ahead, rows, at })
     }
 

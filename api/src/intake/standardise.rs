@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use entity::import::{Reject, Tally};
 use entity::record::{Detail, Draft};
 use policy::clean::{self, Cleaned, Reference, Rules, phone, text::fold};
-use policy::field::kinds::{Body, Email, Landline, Phone, Raw, Remarks, Summary};
+use policy::field::kinds::{Body, Email, Phone, Raw, Remarks, Summary};
 use policy::mapping::{Target, Tells, header_key};
 use policy::{Channel, CustomerType, Pii, Status};
 use sha2::Digest;
@@ -33,6 +33,8 @@ pub struct Standard {
     pub columns: Columns,
     /// What a row tells of.
     pub tells: Tells,
+    /// Whether its ids may only count the rows.
+    pub counts: bool,
     /// The tenant's people by name.
     pub people: HashMap<String, Uuid>,
     /// What cleaning knows of the world.
@@ -88,7 +90,10 @@ const TOTAL_CELLS: usize = 3;
 fn is_total(cell: &str) -> bool {
     let plain: String = cell.chars().filter(|c| !c.is_whitespace() && !matches!(c, ':' | '：')).flat_map(char::to_lowercase).collect();
     let bare = ["本页", "本月", "本年", "累计", "以上", "全部", "grand", "sub"].iter().find_map(|head| plain.strip_prefix(head)).unwrap_or(&plain);
-    let ends = |rest: &str| rest.chars().next().is_none_or(|c| c.is_ascii_digit() || "(人金数笔元".contains(c));
+    let ends = |rest: &str| {
+        let rest = rest.split('(').next().unwrap_or(rest).trim_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '¥'));
+        ["", "人", "人数", "数", "数量", "金额", "笔", "笔数", "元", "行", "条", "户"].contains(&rest)
+    };
     ["合计", "总计", "小计", "共计", "total", "sum"].iter().any(|word| bare.strip_prefix(word).is_some_and(ends))
 }
 
@@ -157,7 +162,7 @@ impl Standard {
         }
         let starts = |words: &[&str]| words.iter().any(|word| first.starts_with(word));
         // Whoever has a number to call is no total, whatever they are called.
-        let called = [Target::Phone, Target::Email].into_iter().any(|target| {
+        let called = [Target::Phone, Target::Landline, Target::Email].into_iter().any(|target| {
             let cell = fold(self.columns.cell(cells, target));
             cell.contains('@') || cell.bytes().filter(u8::is_ascii_digit).count() >= 7
         });
@@ -215,7 +220,11 @@ impl Standard {
                 seen.filled.push(target);
             }
         }
-        let landline = seen.known(Target::Landline, Landline::parse(cell(Target::Landline)).ok());
+        let landline = match phone::cell(cell(Target::Landline), &self.reference).value {
+            phone::Cell::Landline(landline) => Some(landline),
+            _ => None,
+        };
+        seen.warn(Target::Landline, landline.is_none());
         draft.landline = draft.landline.or(landline);
         self.name(cells, &mut draft, &mut seen);
         draft.email = seen.read(Target::Email, clean::email::clean(cell(Target::Email)));
@@ -229,6 +238,7 @@ impl Standard {
             Tells::Order | Tells::Ticket => theirs() || Email::parse(called).is_ok(),
             _ => clean::is_personal(called),
         };
+        draft.counted_id = self.counts && called.len() <= 7 && called.bytes().all(|b| b.is_ascii_digit());
         draft.number = draft.number.filter(|_| !draft.personal_id);
         draft.address = self.address(cells, &mut seen);
         draft.company = seen.quiet(Target::Company, clean::company::name(cell(Target::Company), &self.reference));
@@ -242,7 +252,8 @@ impl Standard {
         draft.source_updated_at = seen.read(Target::UpdatedAt, clean::date::instant(cell(Target::UpdatedAt)));
         draft.amount_fen = seen.read(Target::Amount, clean::amount::fen(cell(Target::Amount)));
         draft.remarks = Remarks::parse(cell(Target::Remarks)).ok();
-        let exhibition = seen.read(Target::ExhibitionDate, clean::date::date(cell(Target::ExhibitionDate)));
+        let exhibition = clean::date::date(cell(Target::ExhibitionDate)).value;
+        seen.warn(Target::ExhibitionDate, exhibition.is_none());
         if draft.channel == Some(Channel::Exhibition.code())
             && let (Some(follow_up), Some(exhibition)) = (draft.first_follow_up, exhibition)
             && follow_up <= exhibition
@@ -254,7 +265,7 @@ impl Standard {
         }
         draft.tags.extend(words(&text(Target::Tags).unwrap_or_default()).map(|word| ("标签", word.to_owned())));
         if self.tells == Tells::Ticket {
-            seen.known(Target::Satisfaction, satisfaction(cell(Target::Satisfaction)));
+            seen.warn(Target::Satisfaction, satisfaction(cell(Target::Satisfaction)).is_none());
         }
         draft.detail = self.detail(cells, &draft);
         draft.traits = columns
@@ -379,11 +390,19 @@ impl Seen<'_> {
     }
 
     fn known<T>(&mut self, target: Target, value: Option<T>) -> Option<T> {
-        if value.is_none() && self.filled.contains(&target) {
-            *self.tally.warnings.entry(target.word().to_owned()).or_default() += 1;
+        if self.warn(target, value.is_none()) {
             self.unread.push(target);
         }
         value
+    }
+
+    /// Counts a filled cell that cannot be read. Returns whether it is one.
+    fn warn(&mut self, target: Target, unread: bool) -> bool {
+        let warned = unread && self.filled.contains(&target);
+        if warned {
+            *self.tally.warnings.entry(target.word().to_owned()).or_default() += 1;
+        }
+        warned
     }
 
     /// A cell that holds nothing of the kind is no cause for a warning.

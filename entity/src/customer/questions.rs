@@ -7,7 +7,7 @@ use policy::field::kinds::{Email, Phone};
 use policy::{Act, Field, Pii, Reach, Sight, Verb, View};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{IntoCondition, SimpleExpr};
-use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, Select};
+use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait, Select};
 use sha2::{Digest, Sha256};
 
 use super::table::{Column, Entity};
@@ -309,15 +309,14 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
     if found.is_empty()
         && let Some(otherwise) = otherwise
     {
-        let ids = match otherwise {
+        let condition = match otherwise {
             Otherwise::Stated(stated) => {
                 let records = session.scope().find::<record::Entity>().filter(stated).filter(record::Column::CustomerId.is_not_null());
-                let ids = records.select_only().column(record::Column::CustomerId).distinct().limit(STATED).into_tuple::<Uuid>();
-                ids.all(session.scope().tx()).await?
+                Column::Id.in_subquery(records.select_only().column(record::Column::CustomerId).into_query())
             }
-            Otherwise::Merged(number) => session.scope().ids(HEIR_OF_NUMBER, [number.trim().into()]).await?.into_iter().collect(),
+            Otherwise::Merged(number) => Column::Id.is_in(session.scope().ids(HEIR_OF_NUMBER, [number.trim().into()]).await?),
         };
-        found = if ids.is_empty() { found } else { read(select.filter(Column::Id.is_in(ids)), session).await? };
+        found = read(select.filter(condition), session).await?;
     }
     // To search by a personal value is to use it: for a purpose that the customer has closed nobody does.
     let purpose = session.principal().purpose();
@@ -331,9 +330,6 @@ enum Otherwise {
     /// A merged customer had this number.
     Merged(String),
 }
-
-/// The most customers that are found by what their records state: a number of many is generic.
-const STATED: u64 = 100;
 
 /// Where the customers of the number `$2` went.
 const HEIR_OF_NUMBER: &str = "WITH RECURSIVE up (id, merged_into) AS (SELECT id, merged_into FROM customer WHERE tenant_id = $1 AND number = $2 \

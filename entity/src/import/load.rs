@@ -13,13 +13,11 @@ use super::seal::{self, Batch, Row};
 use super::{Counts, Import, Tally, keep, row};
 use crate::bulk::Existing;
 use crate::erasure::{self, Told};
-use crate::guard::Vaulted;
 use crate::link::{Run, Shared, Touched, Why, settle};
-use crate::record::{Column, Entity, Model};
-use crate::vault::{BlindIndex, Keyring, Sealed, Wrapped, hex};
+use crate::record::{Column, Entity};
+use crate::vault::{BlindIndex, hex};
 use crate::{Change, Error, Scope, contact, keys, order, ticket};
-use policy::field::kinds::{Email, Name, Phone};
-use policy::{Pii, clean};
+use policy::field::kinds::{Email, Phone};
 
 /// What a linking run needs to know, for the batches to come.
 ///
@@ -106,11 +104,8 @@ async fn refuse_erased(change: &Change, import: &Import, batch: &mut Batch, tall
     }
     tally.reasons.retain(|_, times| *times > 0);
     let people = batch.rows.iter().map(|row| {
-        let mut told = Told::by_draft(&row.draft, import.source.id, &row.external_id);
-        // What counts rows names somebody else in the next file.
-        told.row = told.row.filter(|_| !import.source.mapping.counts_rows());
-        let mut marks = told.marks(keys)?;
-        if let Some(former) = &row.former {
+        let mut marks = Told::by_draft(&row.draft, import.source.id, &row.external_id).marks(keys)?;
+        if let Some(former) = row.former.as_ref().filter(|_| !row.draft.counted_id) {
             marks.extend(Told { row: Some((import.source.id, former)), ..Told::default() }.marks(keys)?);
         }
         Ok(marks)
@@ -148,8 +143,6 @@ struct Known {
     phone_index: Option<BlindIndex<Phone>>,
     email_index: Option<BlindIndex<Email>>,
     person_index: Option<Vec<u8>>,
-    record_key: Option<Vec<u8>>,
-    name: Option<Sealed<Name>>,
 }
 
 impl Known {
@@ -162,19 +155,6 @@ impl Known {
         ]
         .into_iter()
         .flatten()
-    }
-
-    /// Whether it may be of the person of a row: a number or an address is the same, or the names agree, or nothing tells them apart.
-    fn is_of(&self, row: &Row, keys: &Keyring) -> Result<bool, Error> {
-        let (phone, email) = (row.record.phone_index.as_ref(), row.record.email_index.as_ref());
-        if (phone.is_some() && *phone == self.phone_index) || (email.is_some() && *email == self.email_index) {
-            return Ok(true);
-        }
-        let Some((sealed, name)) = self.name.as_ref().zip(row.draft.name.as_ref()) else {
-            return Ok(self.phone_index.is_none() && self.email_index.is_none() && self.name.is_none());
-        };
-        let key = keys.record(Model::TABLE, self.id, Wrapped(self.record_key.as_deref()))?;
-        Ok(clean::name::agree(&key.open(sealed)?, name.expose()))
     }
 }
 
@@ -197,10 +177,12 @@ impl Load {
         let mut met = met(scope, import, &known).await?;
         let mut load = Self { fresh: Vec::with_capacity(batch.rows.len()), fates: batch.rejects };
         let mut places: HashMap<String, usize> = HashMap::new();
+        let said: HashSet<Vec<u8>> = batch.rows.iter().map(|row| row.digest.clone()).collect();
         for mut row in batch.rows {
             if row.draft.external_id.is_some() {
-                let line = load.line(import, &row, &places, &known, |old| old.import_id == import.id || met.contains(&old.id))?;
-                row.call(line);
+                let taken = |old: &Known| old.import_id == import.id || met.contains(&old.id) || said.contains(&old.digest);
+                let name = load.name(&row, &places, &known, taken);
+                row.call(name);
             }
             let (number, line) = (row.draft.row_number, row.draft.line);
             if let Some(&at) = places.get(&row.external_id) {
@@ -242,28 +224,20 @@ impl Load {
         Ok(load)
     }
 
-    /// Which of those that its source calls alike a row is: the one that is equal; else the first that this file has not met,
-    /// which it changes; else a new one. What only counts rows changes nobody else's.
-    fn line(
-        &self,
-        import: &Import,
-        row: &Row,
-        places: &HashMap<String, usize>,
-        known: &HashMap<String, Known>,
-        is_met: impl Fn(&Known) -> bool,
-    ) -> Result<String, Error> {
-        let (mut free, counts, keys) = (None, import.source.mapping.counts_rows(), import.keys());
-        for n in 1..=ALIKE {
-            let name = nth(&row.external_id, n);
+    /// Which of those that its source calls alike a row is: the one that is equal; else the first that no row of this file is, which
+    /// it changes; else a new one.
+    fn name(&self, row: &Row, places: &HashMap<String, usize>, known: &HashMap<String, Known>, taken: impl Fn(&Known) -> bool) -> String {
+        let mut free = None;
+        for name in (1..=ALIKE).map(|n| nth(&row.external_id, n)).chain([by_content(row)]) {
             match (places.get(&name), known.get(&name)) {
-                (Some(&at), _) if self.fresh[at].row.digest == row.digest => return Ok(name),
-                (None, Some(old)) if old.digest == row.digest => return Ok(name),
-                (None, Some(old)) if free.is_none() && !is_met(old) && (!counts || old.is_of(row, &keys)?) => free = Some(name),
-                (None, None) => return Ok(free.unwrap_or(name)),
+                (Some(&at), _) if self.fresh[at].row.digest == row.digest => return name,
+                (None, Some(old)) if old.digest == row.digest => return name,
+                (None, Some(old)) if free.is_none() && !taken(old) => free = Some(name),
+                (None, None) => return free.unwrap_or(name),
                 _ => {}
             }
         }
-        Ok(free.unwrap_or_else(|| by_content(row)))
+        free.unwrap_or_else(|| by_content(row))
     }
 
     /// Records that are about to be written anew: what they were is kept for undoing, what they told of goes.
@@ -348,8 +322,6 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
         Column::PhoneIndex,
         Column::EmailIndex,
         Column::PersonIndex,
-        Column::RecordKey,
-        Column::Name,
     ];
     let mut names: Vec<String> = rows.iter().flat_map(|row| [Some(row.external_id.clone()), row.former.clone()]).flatten().collect();
     let mut lines: HashSet<&str> = rows.iter().filter(|row| row.draft.external_id.is_some()).map(|row| row.external_id.as_str()).collect();
@@ -373,6 +345,7 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
     for row in rows {
         if let Some(former) = &row.former
             && !known.contains_key(&row.external_id)
+            && known.get(former).is_some_and(|old| !row.draft.counted_id || old.digest == row.digest)
             && let Some(old) = known.remove(former)
         {
             known.insert(row.external_id.clone(), old);

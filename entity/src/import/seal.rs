@@ -15,7 +15,8 @@ use crate::record::{Detail, Draft, Model, table};
 use crate::vault::{BlindIndex, Keyring, RecordKey, Sealed};
 use crate::{Error, contact, found, order, ticket};
 
-/// Begins the key of a row to which its source gives no id; a keyed hash of its content follows.
+/// Begins the key of a row to which its source gives no id, and stands behind one that only counts rows; a keyed hash follows, of
+/// its content or of whom it is.
 pub(crate) const UNNAMED: char = '~';
 
 /// A batch, sealed: ready for the database.
@@ -122,14 +123,19 @@ impl Import {
     }
 
     /// What the source calls a row, else a keyed hash of what its mapped cells say; and what it was called formerly. An id that
-    /// is somebody's number or address is personal: it is stored as a keyed hash too.
+    /// is somebody's number or address is personal: it is stored as a keyed hash too. One that only counts rows counts together with
+    /// whom the row is of.
     fn names(&self, draft: &Draft) -> Result<(String, Option<String>), Error> {
         let hash = |place: &str, text: &str| -> Result<String, Error> {
             let digest = self.keys().digest(place, text.as_bytes())?;
             Ok(format!("{UNNAMED}{}", crate::vault::hex(&digest).as_str()))
         };
         if let Some(id) = &draft.external_id {
-            return Ok(if draft.personal_id { (hash("id", id)?, Some(id.clone())) } else { (id.clone(), None) });
+            return Ok(match (draft.personal_id, draft.counted_id) {
+                (true, _) => (hash("id", id)?, Some(id.clone())),
+                (_, true) => (format!("{id}{}", &hash("counted", &whose(draft))?[..=8]), Some(id.clone())),
+                _ => (id.clone(), None),
+            });
         }
         let content = |content: Option<&Raw>| hash("content", content.map_or("", Pii::expose));
         Ok((content(draft.content.as_ref())?, Some(content(draft.raw.as_ref())?)))
@@ -212,7 +218,7 @@ impl Row {
     /// Gives it another name, which stays as it is.
     pub fn call(&mut self, name: String) {
         self.draft.external_id = Some(name.clone());
-        self.draft.personal_id = false;
+        (self.draft.personal_id, self.draft.counted_id) = (false, false);
         self.record.external_id = Set(name.clone());
         self.external_id = name;
     }
@@ -256,6 +262,19 @@ impl Row {
             traited: source.mapping.columns.iter().any(|column| column.compare.is_some()),
         }
     }
+}
+
+/// Whom a row is of: by its name, else by the first of what else it may be known by.
+fn whose(draft: &Draft) -> zeroize::Zeroizing<String> {
+    let known = [
+        draft.name.as_ref().map(Pii::expose),
+        draft.phone.as_ref().map(Pii::expose),
+        draft.email.as_ref().map(Pii::expose),
+        draft.landline.as_ref().map(Pii::expose),
+        draft.company.as_deref(),
+        draft.family_name.as_ref().map(Pii::expose),
+    ];
+    zeroize::Zeroizing::new(known.into_iter().flatten().next().unwrap_or_default().to_owned())
 }
 
 fn told(keys: &Keyring, record: Uuid, draft: &Draft) -> Result<Told, Error> {

@@ -65,7 +65,7 @@ fn judged<T>(read: Result<T, Unread>, rules: Rules) -> Cleaned<Option<T>> {
 
 /// The day and the time of day.
 fn split(text: &str) -> (&str, &str) {
-    let chinese = text.find('日').map(|at| text.split_at(at + '日'.len_utf8()));
+    let chinese = text.find('日').map(|at| text.split_at(at + '日'.len_utf8())).filter(|(day, _)| day.contains('月'));
     chinese.or_else(|| text.split_once([' ', 'T'])).map_or((text, ""), |(day, clock)| (day, clock.trim()))
 }
 
@@ -75,8 +75,11 @@ fn zoned(clock: &str) -> Option<(&str, FixedOffset)> {
     if let Some(name) = ["Z", "UTC", "GMT"].iter().find(|name| upper.ends_with(**name)) {
         return Some((clock[..clock.len() - name.len()].trim_end(), FixedOffset::east_opt(0)?));
     }
-    let at = clock.rfind(['+', '-'])?;
-    let (clock, offset) = clock.split_at(at);
+    let (clock, offset) = clock.split_at(clock.rfind(['+', '-'])?);
+    // 09:00-10:00 is a stretch of time.
+    if offset.starts_with('-') && clock.matches(':').count() < 2 {
+        return None;
+    }
     let digits = offset[1..].replace(':', "");
     if !is_number(&digits) {
         return None;
@@ -86,6 +89,9 @@ fn zoned(clock: &str) -> Option<(&str, FixedOffset)> {
         4 => (digits[..2].parse::<i32>().ok()?, digits[2..].parse::<i32>().ok()?),
         _ => return None,
     };
+    if hours > 14 || minutes > 59 {
+        return None;
+    }
     let seconds = (hours * 60 + minutes) * 60;
     Some((clock.trim_end(), FixedOffset::east_opt(if offset.starts_with('-') { -seconds } else { seconds })?))
 }
@@ -209,6 +215,12 @@ fn at_clock(date: NaiveDate, clock: &str, rules: &mut Rules) -> NaiveDateTime {
     let hour = match half {
         Some(Half::First) if hour == 12 => 0,
         Some(Half::Second) if hour < 12 => hour + 12,
+        Some(Half::Evening) if (5..12).contains(&hour) => hour + 12,
+        // 晚上1:00 is of the next day, or was meant otherwise.
+        Some(Half::Evening) if hour < 13 => {
+            rules.add(Rule::DateClockUnread);
+            return date.into();
+        }
         _ => hour,
     };
     if (hour, minute, second) == (24, 0, 0) {
@@ -223,11 +235,12 @@ fn at_clock(date: NaiveDate, clock: &str, rules: &mut Rules) -> NaiveDateTime {
 enum Half {
     First,
     Second,
+    Evening,
 }
 
 /// Which half of the day a time is of, where it says so, and the time without that.
 fn half_of_day(clock: &str) -> (Option<Half>, &str) {
-    for (words, half) in [(["上午", "凌晨", "早上"], Half::First), (["下午", "晚上", "中午"], Half::Second)] {
+    for (words, half) in [(&["上午", "凌晨", "早上"][..], Half::First), (&["下午", "中午"], Half::Second), (&["晚上"], Half::Evening)] {
         if let Some(rest) = words.iter().find_map(|word| clock.strip_prefix(word)) {
             // 中午11:30 is before noon.
             let before_noon = clock.starts_with("中午") && rest.trim_start().starts_with("11");
@@ -283,6 +296,8 @@ mod tests {
             ("13.5.2024", "2024-05-13"),
             ("99/12/31", "1999-12-31"),
             ("2024年5月10日-12日", "2024-05-10"),
+            ("2024-05-05 星期日", "2024-05-05"),
+            ("2024-05-01 09:00-10:00", "2024-05-01"),
             ("2024-05-01T20:30:00Z", "2024-05-02"),
         ] {
             assert_eq!(date(raw).value.map(|d| d.to_string()).as_deref(), Some(want), "{raw}");
@@ -296,6 +311,7 @@ mod tests {
             ("2024/5/1 12:05am", "2024-05-01 00:05:00"),
             ("2024/5/1 下午3:30", "2024-05-01 15:30:00"),
             ("2024-05-01 中午11:30", "2024-05-01 11:30:00"),
+            ("2024-05-01 晚上8:00", "2024-05-01 20:00:00"),
             ("2024年5月1日14:30", "2024-05-01 14:30:00"),
             ("2024-05-01 08时30分", "2024-05-01 08:30:00"),
             ("20240501 083005", "2024-05-01 08:30:05"),

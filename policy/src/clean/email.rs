@@ -10,8 +10,6 @@ use crate::kind::{Invalid, Pii};
 const PLACEHOLDERS: [&str; 4] = ["1@1.com", "test@test.com", "a@a.com", "123@123.com"];
 /// What is left around an address by a list of addresses.
 const AROUND: [char; 10] = [';', ',', '.', '<', '>', ' ', '\'', '"', '。', '、'];
-/// What parts several addresses.
-const BETWEEN: [char; 5] = [';', ',', '/', '、', '|'];
 const PLACEHOLDER: Invalid = Invalid("a placeholder, not an e-mail address");
 const MASKED: Invalid = Invalid("masked already; the address is needed as it is");
 
@@ -54,13 +52,17 @@ fn standard<'t>(raw: &'t str, rules: &mut Rules) -> Cow<'t, str> {
     }
 }
 
-/// The first of several addresses, and whether there are several. Of a space nobody knows whether it parts two.
+/// The first of several addresses, and whether there are several. Before the @ a / belongs to the address; of a space nobody knows
+/// whether it parts two.
 fn first(folded: &str) -> (&str, bool) {
-    let mut parts = folded.split(BETWEEN).filter(|part| part.contains('@'));
+    let mut parts = folded.split([';', ',', '、']).filter(|part| part.contains('@'));
     let first = parts.next().unwrap_or(folded);
+    let end = first.find('@').and_then(|at| first[at..].find(['/', '|']).map(|sign| at + sign)).unwrap_or(first.len());
+    let several = parts.next().is_some() || first[end..].contains('@');
+    let first = &first[..end];
     let mut words = first.split(' ').filter(|word| !word.is_empty());
     let spaced = words.clone().count() > 1 && words.all(|word| word.contains('@'));
-    if spaced { (first.trim().split(' ').next().unwrap_or(first), true) } else { (first, parts.next().is_some()) }
+    if spaced { (first.trim().split(' ').next().unwrap_or(first), true) } else { (first, several) }
 }
 
 /// Without what stands around an address: 张三 <a@x.cn>, mailto:a@x.cn, a@x.cn(工作).
@@ -110,6 +112,8 @@ mod tests {
             ("a@x.cn（工作）", "a@x.cn"),
             ("a@x.cn / b@x.cn", "a@x.cn"),
             ("a@x.cn b@x.cn", "a@x.cn"),
+            ("a/b@x.cn", "a/b@x.cn"),
+            ("a@x.cn/工作", "a@x.cn"),
             ("工作:无;a@x.cn", "a@x.cn"),
         ] {
             assert_eq!(address(raw).as_deref(), Ok(want), "{raw}");

@@ -74,7 +74,7 @@ pub fn code(raw: &str, reference: &Reference) -> Cleaned<Option<&'static str>> {
 /// The code of I65 软件和信息技术服务业, which goes before the name. Digits alone may be anything.
 fn before_name(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
-    if text.starts_with(|c: char| c.is_ascii_uppercase()) { &text[..end] } else { text }
+    if end > 2 && text.starts_with(|c: char| c.is_ascii_uppercase()) { &text[..end] } else { text }
 }
 
 /// The division of a code such as `65`, `6513` or `I651`, where the section is the right one.
@@ -114,7 +114,7 @@ mod tests {
         ] {
             assert_eq!(code(raw, Reference::standard()).value, Some(want), "{raw}");
         }
-        for raw in ["", "其他", "Z99", "99", "K65", "2024年", "65人"] {
+        for raw in ["", "其他", "Z99", "99", "K65", "2024年", "65人", "A股上市公司", "T恤", "E-commerce"] {
             assert_eq!(code(raw, Reference::standard()).value, None, "{raw}");
         }
         assert_eq!(name("I65"), Some("软件和信息技术服务业"));

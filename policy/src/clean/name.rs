@@ -64,8 +64,9 @@ pub fn full(raw: &str) -> Result<String, Invalid> {
 pub fn family(raw: &str) -> Cleaned<Option<FamilyName>> {
     let mut rules = Rules::NONE;
     let noted = without_notes(text::noting(raw, &mut rules), &mut rules);
-    let bare = familiar(&noted).unwrap_or_else(|| without_titles(&noted, &mut rules));
-    let good = bare.len() < noted.len() && bare.chars().all(is_han) && (1..=2).contains(&bare.chars().count());
+    let bare = without_titles(&noted, &mut rules);
+    let bare = familiar(bare).unwrap_or(bare);
+    let good = bare.len() < noted.len() && bare.chars().all(is_han) && (1..=2).contains(&bare.chars().count()) && !["老", "小", "大"].contains(&bare);
     rules.add_if(good, Rule::NameTitle);
     let family = if good { FamilyName::parse(bare).ok() } else { None };
     Cleaned::read(family, rules)
@@ -281,8 +282,18 @@ mod tests {
         ] {
             assert_eq!(full(raw).unwrap_or_default(), want, "{raw}");
         }
-        for (raw, want) in [("王女士", Some("王")), ("王总经理", Some("王")), ("小张", Some("张")), ("王姐", Some("王")), ("王小明", None), ("先生", None)]
-        {
+        for (raw, want) in [
+            ("王女士", Some("王")),
+            ("王总经理", Some("王")),
+            ("小张", Some("张")),
+            ("王姐", Some("王")),
+            ("老王先生", Some("王")),
+            ("小姐", None),
+            ("老板", None),
+            ("老总", None),
+            ("王小明", None),
+            ("先生", None),
+        ] {
             assert_eq!(family(raw).value.as_ref().map(Pii::expose), want, "{raw}");
         }
     }

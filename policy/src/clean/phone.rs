@@ -76,6 +76,9 @@ fn read(body: &str, reference: &Reference, rules: &mut Rules) -> Result<Cell, In
             return Ok(Cell::Masked);
         }
         first = before_extension(first, rules);
+        if first.starts_with('+') && !digits_of(first).starts_with("86") {
+            return Err(Invalid("a number of another country"));
+        }
         if !first.chars().all(is_of_number) {
             return Err(Invalid("holds something other than digits"));
         }
@@ -213,9 +216,9 @@ fn before_label<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
 
 /// A landline without the extension that is dialled behind it: 010-62345678-801.
 fn before_extension<'t>(text: &'t str, rules: &mut Rules) -> &'t str {
-    let cut = text.rfind(|c: char| !c.is_ascii_digit() && c != '.' && c != ')' && c != '(').filter(|at| *at > 0);
-    let Some((number, behind)) = cut.map(|at| text.split_at(at)) else { return text };
-    let extension = behind.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let whole = text.trim_end_matches([')', ' ']);
+    let extension = &whole[whole.len() - whole.bytes().rev().take_while(u8::is_ascii_digit).count()..];
+    let number = &whole[..whole.len() - extension.len()];
     let number = number.trim_end_matches(|c: char| !c.is_ascii_digit());
     if (1..=6).contains(&extension.len()) && area_and_number(number).is_some() {
         rules.add(Rule::PhoneExtension);
@@ -347,6 +350,7 @@ mod tests {
             "11087841374",
             "14424551023",
             "16012345678",
+            "+1 305 555 1234",
         ] {
             assert!(matches!(cell(raw), Cell::Invalid(_)), "{raw}: {:?}", cell(raw));
         }
@@ -378,7 +382,8 @@ mod tests {
         for raw in ["+86 136****0001", "1361111****", "136••••0001", "136XXXX0001"] {
             assert_eq!(cell(raw), Cell::Masked, "{raw}");
         }
-        for raw in ["010-62345678-801", "010-62345678转801", "+86-10-62345678", "010—62345678", "0086 10 62345678", "(010)62345678 ext 12"] {
+        for raw in ["010-62345678-801", "010-62345678转801", "+86-10-62345678", "010—62345678", "0086 10 62345678", "(010)62345678 ext 12", "010-62345678(801)"]
+        {
             assert_eq!(cell(raw), Cell::Landline(Landline::parse("010-62345678").unwrap()), "{raw}");
         }
         for raw in ["400-800-8888", "4008008888", "800 810 8888"] {

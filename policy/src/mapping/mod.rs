@@ -79,8 +79,8 @@ pub struct Mapping {
 const COUNTERS: [&str; 11] = ["序号", "行号", "行次", "no", "no.", "#", "seq", "row", "rownumber", "rowno", "line"];
 
 impl Mapping {
-    /// Whether what the source calls a row only counts the rows of a file. The next file may begin again at 1, so such a row is
-    /// the same as one before only if it is of the same person too.
+    /// Whether what the source calls a row may only count the rows of a file, as a plain number does there. The next file may begin
+    /// again at 1, so such a row is the same as one before only if it is of the same person too.
     #[must_use]
     pub fn counts_rows(&self) -> bool {
         self.columns.iter().any(|column| column.to == Some(Target::ExternalId) && COUNTERS.contains(&header_key(&column.header).as_str()))

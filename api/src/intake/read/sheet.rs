@@ -37,10 +37,16 @@ pub(super) fn choose(file: impl Read + Seek, known: Option<&BTreeSet<String>>) -
         let (mut fitting, mut like, mut filled) = (None, Vec::new(), None);
         for name in &names {
             let mut rows = Vec::new();
-            stream(&mut book, name, |row| {
+            let read = stream(&mut book, name, |row| {
                 rows.push(row);
                 rows.len() < TITLE_ROWS
-            })?;
+            });
+            // What is wrong with a sheet that is not read does not matter.
+            match read {
+                Ok(()) => {}
+                Err(_) if fitting.is_some() => continue,
+                Err(problem) => return Err(problem),
+            }
             fitting = fitting.or_else(|| known.and_then(|_| header(&rows, known)).map(|_| name.clone()));
             like.extend(header(&rows, None).map(|_| name.clone()));
             filled = filled.or_else(|| (!rows.is_empty()).then(|| name.clone()));
