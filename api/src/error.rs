@@ -7,18 +7,32 @@ use entity::vault::Unreadable;
 
 /// Why a command stops: one line, with the place and the remedy.
 #[derive(Debug)]
-pub struct Stop(String);
+pub struct Stop {
+    line: String,
+    status: u8,
+}
 
 impl Stop {
     /// A line.
     pub fn new(line: impl Into<String>) -> Self {
-        Self(line.into())
+        Self { line: line.into(), status: 1 }
+    }
+
+    /// Of whoever compares: nothing was found to be wrong, for a file cannot be read.
+    pub fn unread(line: impl Into<String>) -> Self {
+        Self { line: line.into(), status: 2 }
+    }
+
+    /// The exit status.
+    #[must_use]
+    pub const fn status(&self) -> u8 {
+        self.status
     }
 }
 
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.line)
     }
 }
 
@@ -41,10 +55,10 @@ impl From<entity::Error> for Stop {
                 ];
                 let known = remedy.iter().find(|(sign, _)| text.contains(sign)).map(|(_, line)| (*line).to_owned());
                 tracing::error!(error = %text, "database");
-                Self(known.unwrap_or_else(|| "the database refused; the log (--log debug) says why".to_owned()))
+                Self::new(known.unwrap_or_else(|| "the database refused; the log (--log debug) says why".to_owned()))
             }
-            entity::Error::Denied => Self("not permitted to this role".to_owned()),
-            _ => Self(error.to_string()),
+            entity::Error::Denied => Self::new("not permitted to this role".to_owned()),
+            _ => Self::new(error.to_string()),
         }
     }
 }
@@ -53,7 +67,7 @@ impl From<Unaccounted> for Stop {
     fn from(error: Unaccounted) -> Self {
         match error {
             Unaccounted::Failed(error) => error.into(),
-            other => Self(other.to_string()),
+            other => Self::new(other.to_string()),
         }
     }
 }
@@ -61,7 +75,7 @@ impl From<Unaccounted> for Stop {
 impl From<migration::Failed> for Stop {
     fn from(error: migration::Failed) -> Self {
         match error {
-            migration::Failed::Newer(_) => Self(error.to_string()),
+            migration::Failed::Newer(_) => Self::new(error.to_string()),
             migration::Failed::Connect(source) | migration::Failed::Migrate(source) => entity::Error::Database(source).into(),
         }
     }
@@ -69,7 +83,7 @@ impl From<migration::Failed> for Stop {
 
 impl From<entity::vault::BadKek> for Stop {
     fn from(error: entity::vault::BadKek) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 

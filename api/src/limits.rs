@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, Selection, SelectionSet};
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet};
 
 use crate::config::Limits;
 
@@ -99,15 +99,49 @@ struct Spent {
 /// # Errors
 /// The limit that an operation exceeds, or a circle of fragments.
 pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), String> {
-    let operations: Vec<&OperationDefinition> = match &document.operations {
-        DocumentOperations::Single(one) => vec![&one.node],
-        DocumentOperations::Multiple(many) => many.values().map(|one| &one.node).collect(),
-    };
-    for operation in operations {
+    for operation in operations(document) {
         let mut spent = Spent { directives: operation.directives.len(), ..Spent::default() };
         walk(document, &operation.selection_set.node, limits, &mut spent, &mut Vec::new(), Depth { levels: 1, lists: None })?;
     }
     Ok(())
+}
+
+/// Checks that every subscription of a parsed document that is within its limits asks for one thing (GraphQL, Single Root Field).
+///
+/// # Errors
+/// One asks for several.
+pub fn single_root(document: &ExecutableDocument) -> Result<(), String> {
+    for operation in operations(document).into_iter().filter(|operation| operation.ty == OperationType::Subscription) {
+        let mut names = HashSet::new();
+        roots(document, &operation.selection_set.node, &mut names);
+        if names.len() > 1 {
+            return Err("a subscription asks for one field".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn roots<'d>(document: &'d ExecutableDocument, set: &'d SelectionSet, names: &mut HashSet<&'d str>) {
+    for selection in &set.items {
+        match &selection.node {
+            Selection::Field(field) => {
+                names.insert(field.node.alias.as_ref().unwrap_or(&field.node.name).node.as_str());
+            }
+            Selection::InlineFragment(fragment) => roots(document, &fragment.node.selection_set.node, names),
+            Selection::FragmentSpread(spread) => {
+                if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
+                    roots(document, &fragment.node.selection_set.node, names);
+                }
+            }
+        }
+    }
+}
+
+fn operations(document: &ExecutableDocument) -> Vec<&OperationDefinition> {
+    match &document.operations {
+        DocumentOperations::Single(one) => vec![&one.node],
+        DocumentOperations::Multiple(many) => many.values().map(|one| &one.node).collect(),
+    }
 }
 
 /// How deep a selection is.
@@ -236,6 +270,22 @@ mod tests {
         assert!(verdict(&format!("{{ __schema {{ types {{ fields {{ args {{ type {{ {named} {} }} }} }} }} }} }}", "}".repeat(9))).is_ok());
         let directives = "@skip(if: false) ".repeat(60);
         assert!(verdict(&format!("{{ me {directives} {{ subject }} }}")).unwrap_err().contains("directives"));
+    }
+
+    #[test]
+    fn a_subscription_asks_for_one_thing() {
+        let verdict = |document: &str| single_root(&parse_query(document).unwrap());
+        for one in ["subscription { a { x } }", "subscription { a { x y } ...F } fragment F on S { a { z } }", "{ a b }"] {
+            assert_eq!(verdict(one), Ok(()), "{one}");
+        }
+        for several in [
+            "subscription { a b }",
+            "subscription { one: a { x } other: a { x } }",
+            "subscription { a ...F } fragment F on S { b }",
+            "query Q { a } subscription S { ... { a b } }",
+        ] {
+            assert!(verdict(several).is_err(), "{several}");
+        }
     }
 
     #[test]

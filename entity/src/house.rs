@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
-use policy::{Field, Matrix, Reach, Sight, Verb, View};
+use policy::{Act, Field, Matrix, Reach, Sight, Verb, View};
 
 use crate::audit::Memory;
 use crate::follow::Policies;
@@ -69,6 +69,12 @@ impl Shows {
     #[must_use]
     pub fn sees(&self, field: Field) -> bool {
         Reach::ALL.iter().any(|reach| self.0.sight(field, *reach, View::Clear) > Sight::Withheld)
+    }
+
+    /// Whether it may do this with the field of some row for some purpose.
+    #[must_use]
+    pub fn allows(&self, act: Act, field: Field) -> bool {
+        Reach::ALL.iter().any(|reach| self.0.allows(field, act, *reach))
     }
 }
 

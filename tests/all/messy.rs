@@ -96,6 +96,29 @@ async fn an_order_that_is_called_by_its_buyers_number_has_several_items() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_stored_under_an_address_of_mail_are_known_under_its_hash() {
+    for home in homes().await {
+        let tickets = |second: &str| {
+            format!(
+                "工单号,提交时间,联系人,联系电话,邮箱,公司,问题类型,问题描述,处理人,工单状态,满意度\n\
+                 other@example.com,2024-05-01,赵一一,13600010251,,,咨询,一,,已关闭,5\nother@example.com,2024-05-01,赵一一,13600010251,,,咨询,{second},,已关闭,5\n"
+            )
+        };
+        assert_eq!(counts(&import(&home, "ticket", tickets("二")).await), (2, 0, 0));
+        let raw = home.raw().await;
+        raw.as_tenant(home.engine, "globex").await;
+        for (row, name) in [(1, "other@example.com"), (2, "other@example.com#2")] {
+            let newest = "imported_at = (SELECT max(imported_at) FROM source_record WHERE external_id LIKE '~%' OR external_id LIKE 'other@%')";
+            raw.run(&format!("UPDATE source_record SET external_id = '{name}' WHERE row_number = {row} AND {newest}")).await.unwrap();
+        }
+        assert_eq!(counts(&import(&home, "ticket", tickets("二")).await), (0, 0, 2));
+        assert_eq!(counts(&import(&home, "ticket", tickets("三")).await), (0, 1, 1));
+        assert_eq!(counts(&import(&home, "ticket", tickets("三")).await), (0, 0, 2));
+        assert_eq!(counts(&import(&home, "ticket", tickets("二")).await), (0, 1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_masked_or_says_nobody_links_nobody() {
     for home in homes().await {
         let orders = format!(

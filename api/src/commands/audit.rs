@@ -111,7 +111,7 @@ impl Audit {
                 let key = key.as_deref().map(trusted).transpose()?.ok_or_else(|| Stop::new("--key is needed"))?;
                 let since = since.as_deref().map(read).transpose()?;
                 let checked = verify_bundle(&dir, &key, since.as_deref(), &mut |events| say(&format!("{events} events")));
-                told(&checked.map_err(|problem| Stop::new(format!("bundle {}: {}", dir.display(), problem.kind())))?)
+                told(&checked.map_err(|problem| Stop::unread(format!("bundle {}: {}", dir.display(), problem.kind())))?)
             }
             Self::Verify { tenant, key, .. } => {
                 let key = key.as_deref().map(trusted).transpose()?;
@@ -181,13 +181,13 @@ fn progress() -> impl FnMut(u64) + Send {
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
-    std::fs::read_to_string(path).map_err(|problem| Stop::new(format!("file {}: {}", path.display(), problem.kind())))
+    std::fs::read_to_string(path).map_err(|problem| Stop::unread(format!("file {}: {}", path.display(), problem.kind())))
 }
 
 /// A key as text, or from a file.
 fn trusted(key: &str) -> Result<Verifier, Stop> {
     let text = if Path::new(key).is_file() { read(Path::new(key))? } else { key.to_owned() };
-    Verifier::parse(&text).map_err(|bad| Stop::new(format!("--key: {bad}")))
+    Verifier::parse(&text).map_err(|bad| Stop::unread(format!("--key: {bad}")))
 }
 
 /// Says what came out, and stops when something is wrong.

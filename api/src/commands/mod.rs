@@ -196,7 +196,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let stopped = |stop: Stop| {
         say(&format!("panorama: {stop}"));
-        ExitCode::FAILURE
+        ExitCode::from(stop.status())
     };
     let config = match Config::read(cli.settings.config.as_deref(), &cli.settings.flags) {
         Ok(config) => config,

@@ -208,7 +208,7 @@ impl Mapping {
 /// A mapping file: a mapping, or a source with its mapping; TOML or JSON.
 fn described(path: &std::path::Path) -> Result<(Option<String>, Meaning), Stop> {
     let in_file = |problem: String| Stop::new(format!("file {}: {problem}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|problem| in_file(problem.kind().to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|problem| in_file(read::Unreadable::from(problem).to_string()))?;
     let json = text.trim_start().starts_with('{');
     if let Ok(source) = if json { Described::from_json(&text) } else { Described::from_toml(&text) } {
         return Ok((Some(source.label), source.mapping));
@@ -223,7 +223,7 @@ const CONFIDENT: f64 = 0.7;
 fn proposed(path: &std::path::Path, out: Option<&std::path::Path>) -> Result<(), Stop> {
     let in_file = |problem: String| Stop::new(format!("file {}: {problem}", path.display()));
     let limits = read::Limits::default();
-    let mut file = std::fs::File::open(path).map_err(|problem| in_file(problem.kind().to_string()))?;
+    let mut file = std::fs::File::open(path).map_err(|problem| in_file(read::Unreadable::from(problem).to_string()))?;
     let seen = read::look(&mut file, None, &limits).map_err(|problem| in_file(problem.to_string()))?;
     let rows =
         read::rows(&seen, file, &limits).and_then(|rows| rows.take(1_000).collect::<Result<Vec<_>, _>>()).map_err(|problem| in_file(problem.to_string()))?;

@@ -301,7 +301,7 @@ struct CustomerOrder {
 /// Fields that customers can be ordered by. None is personal.
 #[derive(Enum, Clone, Copy, Default, PartialEq, Eq)]
 enum CustomerOrderField {
-    /// By human number.
+    /// By human number, sign by sign.
     #[default]
     Number,
     /// By last change.

@@ -8,7 +8,7 @@ use async_graphql::registry::{MetaType, Registry};
 use async_graphql::{Context, Response, SubscriptionType};
 use entity::Shows;
 use futures_util::stream::Stream;
-use policy::{Field, Verb};
+use policy::{Act, Field, Verb};
 
 /// Whether something is shown to whoever asks.
 type Condition = fn(&Context<'_>) -> bool;
@@ -28,7 +28,20 @@ const NEEDING: [(Verb, &[&str]); 10] = [
             "Mutation.reviewQuality",
         ],
     ),
-    (Verb::ImportRead, &["Query.imports", "Query.import", "Query.merges", "Query.sample", "Query.qualityReviews", "Subscription.importProgress"]),
+    (
+        Verb::ImportRead,
+        &[
+            "Query.imports",
+            "Query.import",
+            "Query.sources",
+            "Query.mappingVersions",
+            "Query.proposeMapping",
+            "Query.merges",
+            "Query.sample",
+            "Query.qualityReviews",
+            "Subscription.importProgress",
+        ],
+    ),
     (
         Verb::PolicyRead,
         &["Policy.versions", "Policy.text", "Policy.review", "Policy.tests", "Policy.purposes", "Policy.holders", "Policy.proposals", "Policy.who"],
@@ -57,6 +70,23 @@ const NEEDING: [(Verb, &[&str]); 10] = [
     (Verb::CustomerMerge, &["Query.duplicates", "Mutation.mergeCustomers", "Mutation.undoMerge", "Mutation.splitCustomer", "Mutation.decideDuplicate"]),
     (Verb::SourceManage, &["Mutation.setMapping", "Mutation.addWords", "Mutation.removeWord", "Mutation.setThresholds", "Mutation.setSurvivorship"]),
     (Verb::PersonRights, &["Query.personCopy", "Query.erasures", "Mutation.restrictCustomer", "Mutation.erasePerson"]),
+];
+
+/// What needs a permission for a field of some customer.
+const DOING: [(&[&str], Condition); 11] = [
+    (&["Query.customers"], |ctx| allows(ctx, Act::Sort, Field::Number)),
+    (&["Query.customerCounts"], |ctx| [Field::Status, Field::Industry, Field::Channel].iter().any(|field| allows(ctx, Act::Aggregate, *field))),
+    (&["Query.ordersByMonth"], |ctx| allows(ctx, Act::Aggregate, Field::OrderedAt)),
+    (&["Mutation.createCustomer", "Mutation.updateCustomer", "Mutation.pinField", "Mutation.unpinField"], |ctx| {
+        [Field::Name, Field::Phone, Field::Company, Field::Status].iter().any(|field| allows(ctx, Act::Write, *field))
+    }),
+    (&["Mutation.handOver"], |ctx| allows(ctx, Act::Write, Field::Owner)),
+    (&["Mutation.addContact"], |ctx| allows(ctx, Act::Write, Field::ContactAt)),
+    (&["Mutation.openTicket", "Mutation.setTicketStatus"], |ctx| allows(ctx, Act::Write, Field::TicketStatus)),
+    (&["Mutation.addOrder"], |ctx| allows(ctx, Act::Write, Field::OrderNumber)),
+    (&["Mutation.tagCustomer", "Mutation.untagCustomer"], |ctx| allows(ctx, Act::Write, Field::Tags)),
+    (&["Mutation.relateCustomers", "Mutation.unrelateCustomers"], |ctx| allows(ctx, Act::Write, Field::Relations)),
+    (&["Mutation.recordConsent"], |ctx| allows(ctx, Act::Write, Field::Consents)),
 ];
 
 /// The subscriptions, of which the schema learns last: behind them it is complete, and told what it shows to whom.
@@ -89,8 +119,14 @@ fn condition(key: &str) -> Option<Condition> {
     if let Some(field) = Field::of_key(key) {
         return SEES.get(field as usize).copied();
     }
-    let (verb, _) = NEEDING.iter().find(|(_, keys)| keys.contains(&key))?;
-    MAY.get(*verb as usize).copied()
+    if let Some((verb, _)) = NEEDING.iter().find(|(_, keys)| keys.contains(&key)) {
+        return MAY.get(*verb as usize).copied();
+    }
+    DOING.iter().find(|(keys, _)| keys.contains(&key)).map(|(_, condition)| *condition)
+}
+
+fn allows(ctx: &Context<'_>, act: Act, field: Field) -> bool {
+    ctx.data_opt::<Shows>().is_some_and(|shows| shows.allows(act, field))
 }
 
 fn sees<const FIELD: usize>(ctx: &Context<'_>) -> bool {

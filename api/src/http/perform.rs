@@ -91,6 +91,8 @@ impl Asked {
             Done::Refused(StatusCode::BAD_REQUEST, "GRAPHQL_PARSE_FAILED", format!("the document is not GraphQL{place}"))
         })?;
         limits::check(&document, &shared.limits).map_err(too_much)?;
+        let invalid = |message: String| Done::Refused(StatusCode::UNPROCESSABLE_ENTITY, "GRAPHQL_VALIDATION_FAILED", message);
+        limits::single_root(&document).map_err(invalid)?;
         if self.query.len() <= KEPT {
             shared.documents.insert(self.query.clone(), Arc::new(document.clone()));
         }

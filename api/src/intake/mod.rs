@@ -293,7 +293,7 @@ impl Opened {
         let (sources, people, reference) = known.await??;
         let headers: Vec<&str> = sources.iter().flat_map(|source| &source.mapping.columns).map(|column| column.header.as_str()).collect();
         let keys: BTreeSet<String> = headers.iter().map(|header| header_key(header)).collect();
-        let (mut content, at) = file.open().map_err(|problem| in_file(problem.kind().to_string()))?;
+        let (mut content, at) = file.open().map_err(|problem| in_file(read::Unreadable::from(problem).to_string()))?;
         let looked = tokio::task::spawn_blocking(move || {
             let limits = Limits::default();
             let look = read::look(&mut content, Some(&keys), &limits)?;

@@ -210,7 +210,7 @@ impl Standard {
             phone::Cell::Service => draft.flags.push("service_number"),
             phone::Cell::Placeholder => draft.flags.push("placeholder_phone"),
             phone::Cell::Empty => {}
-            phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number is {why}"), cells))),
+            phone::Cell::Invalid(why) => return Err(Box::new(place.reject("invalid_phone", format!("the telephone number: {why}"), cells))),
         }
         if !draft.flags.is_empty() {
             seen.unread.push(Target::Phone);

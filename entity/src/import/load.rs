@@ -325,6 +325,9 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
     ];
     let mut names: Vec<String> = rows.iter().flat_map(|row| [Some(row.external_id.clone()), row.former.clone()]).flatten().collect();
     let mut lines: HashSet<&str> = rows.iter().filter(|row| row.draft.external_id.is_some()).map(|row| row.external_id.as_str()).collect();
+    // Ids that are kept as a keyed hash by now, and what they were stored as.
+    let formers: HashMap<&str, &str> =
+        rows.iter().filter(|row| row.draft.personal_id).filter_map(|row| Some((row.external_id.as_str(), row.former.as_deref()?))).collect();
     let mut n = 1;
     while !names.is_empty() {
         for chunk in names.chunks(5_000) {
@@ -333,11 +336,18 @@ async fn known(scope: &Scope, import: &Import, rows: &[Row]) -> Result<HashMap<S
             let found = select.select_only().columns(columns).into_model::<Known>().all(scope.tx()).await?;
             known.extend(found.into_iter().map(|row| (row.external_id.clone(), row)));
         }
+        for (id, former) in &formers {
+            if !known.contains_key(&nth(id, n))
+                && let Some(old) = known.remove(&nth(former, n))
+            {
+                known.insert(nth(id, n), old);
+            }
+        }
         // Where there is one that is called so there may be another.
         lines.retain(|line| n > ALIKE || known.contains_key(&nth(line, n)));
         n += 1;
         names = match n.cmp(&(ALIKE + 1)) {
-            Ordering::Less => lines.iter().map(|line| nth(line, n)).collect(),
+            Ordering::Less => lines.iter().flat_map(|line| [Some(*line), formers.get(line).copied()]).flatten().map(|name| nth(name, n)).collect(),
             Ordering::Equal => rows.iter().filter(|row| lines.contains(row.external_id.as_str())).map(by_content).collect(),
             Ordering::Greater => Vec::new(),
         };

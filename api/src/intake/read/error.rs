@@ -114,8 +114,17 @@ pub enum Unreadable {
         ratio: u64,
     },
     /// The storage failed.
-    #[error("the file cannot be read from where it is stored ({0}); try again")]
+    #[error("{}", stored(*.0))]
     Io(io::ErrorKind),
+}
+
+fn stored(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "there is no such file; check the path".to_owned(),
+        io::ErrorKind::IsADirectory => "this is a directory; name the files in it".to_owned(),
+        io::ErrorKind::PermissionDenied => "it may not be read; check its permissions".to_owned(),
+        other => format!("the file cannot be read from where it is stored ({other}); try again"),
+    }
 }
 
 impl From<io::Error> for Unreadable {
