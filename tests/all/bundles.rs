@@ -62,6 +62,8 @@ async fn an_answer_and_a_whole_log_are_verified_elsewhere_and_every_change_is_fo
             let said = program(&["audit", "verify", "--bundle", bundle(name).to_str().unwrap(), "--key", &key]).output();
             assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).starts_with("verified: "), "{said:?}");
         }
+        let missing = program(&["audit", "verify", "--bundle", bundle("nowhere").to_str().unwrap(), "--key", &key]).output();
+        assert_eq!(missing.status.code(), Some(2), "what cannot be read is not found to be wrong: {missing:?}");
         let answer = std::fs::read_to_string(bundle("answer").join("events.ndjson")).unwrap();
         assert_eq!(answer.lines().filter(|line| line.contains("\"name\":\"Look\"")).count(), 5);
         let csv = std::fs::read_to_string(bundle("answer").join("events.csv")).unwrap();

@@ -202,6 +202,10 @@ async fn mended_rejects_leave_their_source_known_by_its_header() {
         unnamed.source = None;
         let report = intake::run(&home.house, &steward, &[unnamed], &Options::default(), &mut |_| {}).await.unwrap();
         assert_eq!((report.files[0].source.as_str(), counts(&report)), ("sales", (0, 0, 1)));
+        let token = home.tenant("globex").persona("steward").token().await;
+        let form = reqwest::Client::new().post(format!("{}/api/v1/imports?source=sales", home.url)).bearer_auth(token);
+        let refused = form.header("content-type", "multipart/form-data; boundary=b").body("--b\r\n\r\nx\r\n--b--").send().await.unwrap();
+        assert_eq!(refused.status().as_u16(), 415, "a form is no file");
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(json.matches("\"warnings\":").count(), 1, "{json}");
     }

@@ -173,22 +173,19 @@ fn below<'t>(Place { whole, mut province, mut rest, mut shortened, mut rules }: 
     if short_city { Reading { rules: without_city, ..left(province, "", before_city) } } else { left(province, city, rest) }
 }
 
-/// What follows a label, the country and a postcode, the latter two where a division is behind them.
+/// What follows a label, the country or a postcode, the latter two where a division is behind them.
 fn after_prefix<'t>(text: &'t str, reference: &Reference, rules: &mut Rules) -> &'t str {
-    let mut rest = text;
-    loop {
-        let unlabelled = rest.split_once(':').filter(|(label, _)| LABELS.contains(&label.trim_end())).map(|(_, behind)| behind);
-        let country = || ["中华人民共和国", "中国"].iter().find_map(|country| rest.strip_prefix(country));
-        let postcode = || rest.split_at_checked(6).filter(|(code, _)| code.bytes().all(|b| b.is_ascii_digit())).map(|(_, behind)| behind);
-        let divided = |behind: &str| {
-            let behind = behind.trim_start_matches(BETWEEN);
-            reference.divisions().province(behind).is_some() || reference.divisions().city(behind, |_| true).is_some() || behind.starts_with("中国")
-        };
-        let shorter = unlabelled.or_else(|| country().or_else(postcode).filter(|behind| divided(behind))).map(|behind| behind.trim_start_matches(BETWEEN));
-        let Some(shorter) = shorter.filter(|shorter| !shorter.is_empty()) else { return rest };
-        rules.add(Rule::AddressPrefix);
-        rest = shorter;
-    }
+    let unlabelled = text.split_once(':').filter(|(label, _)| LABELS.contains(&label.trim_end())).map(|(_, behind)| behind);
+    let country = || ["中华人民共和国", "中国"].iter().find_map(|country| text.strip_prefix(country));
+    let postcode = || text.split_at_checked(6).filter(|(code, _)| code.bytes().all(|b| b.is_ascii_digit())).map(|(_, behind)| behind);
+    let divided = |behind: &str| {
+        let behind = behind.trim_start_matches(BETWEEN);
+        reference.divisions().province(behind).is_some() || reference.divisions().city(behind, |_| true).is_some() || behind.starts_with("中国")
+    };
+    let shorter = unlabelled.or_else(|| country().or_else(postcode).filter(|behind| divided(behind))).map(|behind| behind.trim_start_matches(BETWEEN));
+    let Some(shorter) = shorter.filter(|shorter| !shorter.is_empty()) else { return text };
+    rules.add(Rule::AddressPrefix);
+    shorter
 }
 
 /// What follows 市辖区, which statistics write between a city and its districts; 上海市辖区 has the one 市 of both.

@@ -100,7 +100,8 @@ fn zoned(clock: &str) -> Option<(&str, FixedOffset)> {
 fn of_day(serial: &str) -> Duration {
     let fraction = serial.split_once('.').and_then(|(_, digits)| format!("0.{digits}").parse::<Decimal>().ok());
     let seconds = fraction.and_then(|fraction| (fraction * Decimal::from(86_400)).round().to_i64());
-    Duration::seconds(seconds.unwrap_or(0))
+    // What rounds to midnight stays in its day.
+    Duration::seconds(seconds.unwrap_or(0).min(86_399))
 }
 
 fn is_number(text: &str) -> bool {
@@ -224,7 +225,9 @@ fn at_clock(date: NaiveDate, clock: &str, rules: &mut Rules) -> NaiveDateTime {
         _ => hour,
     };
     if (hour, minute, second) == (24, 0, 0) {
-        return date.succ_opt().unwrap_or(date).into();
+        let next = date.succ_opt().filter(|next| is_plausible(*next));
+        rules.add_if(next.is_none(), Rule::DateClockUnread);
+        return next.unwrap_or(date).into();
     }
     let at = date.and_hms_opt(hour, minute, second);
     rules.add_if(unread || at.is_none(), Rule::DateClockUnread);
@@ -317,11 +320,13 @@ mod tests {
             ("20240501 083005", "2024-05-01 08:30:05"),
             ("45413.75", "2024-05-01 18:00:00"),
             ("2024-05-01 24:00:00", "2024-05-02 00:00:00"),
+            ("45413.999999", "2024-05-01 23:59:59"),
         ] {
             let read = instant(raw);
             assert_eq!(read.value.map(|at| at.with_timezone(&zone()).format("%F %T").to_string()).as_deref(), Some(want), "{raw}");
             assert!(!read.rules.contains(Rule::DateClockUnread), "{raw}");
         }
+        assert!(instant("2100-12-31 24:00").rules.contains(Rule::DateClockUnread), "there is no day behind it");
         assert_eq!(instant("2024-05-01 08:30:00").value.unwrap().to_rfc3339(), "2024-05-01T00:30:00+00:00");
     }
 
@@ -339,7 +344,7 @@ mod tests {
             if let Some(day) = date(&raw).value {
                 prop_assert_eq!(date(&raw).rules.is_empty(), day.to_string() == raw, "{}", day);
                 prop_assert_eq!(date(&day.to_string()), Cleaned { value: Some(day), rules: Rules::NONE });
-                prop_assert!(is_plausible(day));
+                prop_assert!(is_plausible(day) && instant(&raw).value.is_some());
             }
             if let Some(at) = instant(&raw).value {
                 let shown = at.with_timezone(&zone()).format("%F %T").to_string();
