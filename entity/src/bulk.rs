@@ -92,7 +92,10 @@ impl Scope {
         let mut left: Vec<A> = Vec::new();
         let mut next = || -> Result<Option<Statement>, Error> {
             if left.is_empty() {
-                left = rows.by_ref().take(most).collect::<Result<_, _>>()?;
+                left.reserve(most);
+                for row in rows.by_ref().take(most) {
+                    left.push(row?);
+                }
                 most = LENGTHS[0].min(crate::store::BIND_LIMIT / columns.len());
             }
             if left.is_empty() {
@@ -323,20 +326,26 @@ fn taken<A: ActiveModelTrait>(row: &mut A, column: <A::Entity as EntityTrait>::C
     }
 }
 
-/// `INSERT INTO … VALUES (…), …`. PostgreSQL is told of what type a null is.
+/// `INSERT INTO … VALUES (…), …`. PostgreSQL is told of what type a null is; SQLite is not told of columns that none of the rows fills.
+///
+/// Where a row is refused SQLite leaves those before it (`OR FAIL`), for the whole transaction goes then: to undo the statement alone it would
+/// copy every page first.
 fn listed<A: ActiveModelTrait>(backend: DbBackend, columns: &[<A::Entity as EntityTrait>::Column], rows: &mut [A], tail: &str) -> Statement {
-    let names: Vec<&str> = columns.iter().map(IdenStatic::as_str).collect();
-    let marks: Vec<String> = match backend {
-        DbBackend::Postgres => (1..=columns.len()).map(|n| format!("${n}")).collect(),
-        _ => vec!["?".to_owned(); columns.len()],
-    };
+    let mut cells: Vec<Option<Value>> = Vec::with_capacity(columns.len() * rows.len());
+    for row in rows.iter_mut() {
+        cells.extend(columns.iter().map(|column| taken(row, *column)));
+    }
+    let postgres = backend == DbBackend::Postgres;
+    let filled = |at: &usize| postgres || cells.iter().skip(*at).step_by(columns.len()).any(Option::is_some);
+    let filled: Vec<usize> = (0..columns.len()).filter(filled).collect();
+    let names: Vec<&str> = filled.iter().map(|at| columns[*at].as_str()).collect();
+    let marks: Vec<String> = if postgres { (1..=filled.len()).map(|n| format!("${n}")).collect() } else { vec!["?".to_owned(); filled.len()] };
     let row = format!("({})", marks.join(", "));
-    let sql = format!("INSERT INTO {} ({}) VALUES {}{tail}", table(columns), names.join(", "), vec![row.as_str(); rows.len()].join(", "));
-    let mut values = Vec::with_capacity(columns.len() * rows.len());
-    for row in rows {
-        for column in columns {
-            values.push(taken(row, *column).unwrap_or_else(|| null(column.def().get_column_type())));
-        }
+    let verb = if postgres || !tail.is_empty() { "INSERT" } else { "INSERT OR FAIL" };
+    let sql = format!("{verb} INTO {} ({}) VALUES {}{tail}", table(columns), names.join(", "), vec![row.as_str(); rows.len()].join(", "));
+    let mut values = Vec::with_capacity(filled.len() * rows.len());
+    for row in cells.chunks_exact_mut(columns.len()) {
+        values.extend(filled.iter().map(|at| row[*at].take().unwrap_or_else(|| null(columns[*at].def().get_column_type()))));
     }
     Statement::from_sql_and_values(backend, sql, values)
 }

@@ -62,4 +62,4 @@ pub use house::{House, Settings, Shows};
 pub use ledger::{Entry, Ledger};
 pub use principal::{Caller, Principal};
 pub use session::{Change, Operation, Session, Unaccounted};
-pub use store::{Scope, Store, TenantId};
+pub use store::{Scope, Settling, Store, TenantId};

@@ -65,6 +65,8 @@ pub(crate) mod table {
         pub held_for: Option<Uuid>,
         pub likeness: Option<Vec<u8>>,
         pub index_epoch: i32,
+        /// Set where another record of the customer says the same and stands for it: it is not looked for by what it says.
+        pub repeats: Option<bool>,
     }
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}

@@ -1,18 +1,22 @@
 //! The store owns the connection and lends scopes: one tenant, one transaction.
 
 mod tx;
+mod wal;
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{IntoCondition, SimpleExpr};
-use sea_orm::{ConnectOptions, Database, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, SqliteTransactionMode, Statement};
+use sea_orm::sqlx::Connection;
+use sea_orm::{ConnectOptions, Database, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, Statement};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 
-use tx::{Begin, Tx};
+use tx::Tx;
+use wal::{Copier, file};
 
 use crate::Error;
 use crate::audit::cells::{self, Written};
@@ -31,13 +35,26 @@ pub(crate) trait Tenanted: EntityTrait {
 /// The most bound values of one statement that both databases take.
 pub(crate) const BIND_LIMIT: usize = 32_000;
 
-/// How a transaction that reads begins on PostgreSQL.
-const BEGIN_READER: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;";
+/// How a transaction begins on either database.
+#[derive(Clone, Copy)]
+struct Begin {
+    postgres: &'static str,
+    sqlite: &'static str,
+}
+
+const BEGIN_READER: Begin = Begin { postgres: "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;", sqlite: "BEGIN" };
 
 /// Whoever writes looks rows up by their keys. Tables grow from nothing meanwhile, and a plan made for the few rows of a moment
 /// ago would read a table whole: PostgreSQL is told not to.
-const BEGIN_WRITER: &str =
-    "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;";
+const BEGIN_WRITER: Begin = Begin {
+    postgres: "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;",
+    sqlite: "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+};
+
+/// As [`BEGIN_WRITER`]; SQLite's commit does not wait for the disk.
+const BEGIN_AHEAD: Begin = Begin { sqlite: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", ..BEGIN_WRITER };
+
+const BEGIN_LOG: Begin = Begin { postgres: "BEGIN;", sqlite: "BEGIN IMMEDIATE" };
 
 /// A connection that nobody used for so long is asked whether it stands before it is used.
 const IDLE: Duration = Duration::from_secs(10);
@@ -63,7 +80,43 @@ pub struct Store {
     /// SQLite lets one write at a time, and whom it lets in next is chance: here they come in the order in which they asked, so
     /// that an import does not keep the log waiting for more than a batch.
     turn: Option<Arc<Mutex<()>>>,
+    /// Copies SQLite's write-ahead log.
+    copier: Option<Arc<Copier>>,
     admissions: Arc<AtomicU64>,
+}
+
+/// What a transaction that writes waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The disk.
+    Synced,
+    /// Nothing: it is one of many, and SQLite does the next while the disk takes this one up. On PostgreSQL, the disk.
+    Ahead,
+}
+
+/// What was committed and is on its way to the disk. Everybody sees it, and whoever commits after it waits for it too: it can only be
+/// lost with all that follows.
+#[must_use]
+#[derive(Default)]
+pub struct Settling(Option<JoinHandle<io::Result<()>>>);
+
+impl Settling {
+    /// Whether it is known to be durable.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// It may not be.
+    pub async fn durable(self) -> Result<(), Error> {
+        let Some(sync) = self.0 else { return Ok(()) };
+        let failed = |problem: String| DbErr::Custom(format!("the database's log was not written to disk: {problem}"));
+        let synced = sync.await.map_err(|error| failed(error.to_string()))?;
+        Ok(synced.map_err(|problem| failed(problem.kind().to_string()))?)
+    }
 }
 
 /// One tenant's view of the store, in one transaction.
@@ -80,6 +133,7 @@ pub struct Scope {
     written: Written,
     /// The writer's turn, until the transaction ends.
     turn: Option<OwnedMutexGuard<()>>,
+    copier: Option<Arc<Copier>>,
 }
 
 /// What the login on PostgreSQL may do beside row-level security.
@@ -98,22 +152,32 @@ impl Store {
     /// The database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let db = pool(url, readers(url), READER_PAGES).await?;
-        let (writer, turn) =
-            if db.get_database_backend() == DbBackend::Postgres { (db.clone(), None) } else { (pool(url, 1, WRITER_PAGES).await?, Some(Arc::default())) };
-        if turn.is_some() {
-            copy::sweep(&file(&db).await?);
+        let (side, log) = (pool(url, 2, READER_PAGES).await?, pool(url, 1, READER_PAGES).await?);
+        if db.get_database_backend() == DbBackend::Postgres {
+            return Ok(Self { writer: db.clone(), db, side, log, turn: None, copier: None, admissions: Arc::default() });
         }
-        Ok(Self { db, writer, side: pool(url, 2, READER_PAGES).await?, log: pool(url, 1, READER_PAGES).await?, turn, admissions: Arc::default() })
+        let file = file(&db).await?;
+        copy::sweep(&file);
+        let copier = Copier::over(pool(url, 1, READER_PAGES).await?, &file);
+        Ok(Self {
+            db,
+            writer: pool(url, 1, WRITER_PAGES).await?,
+            side,
+            log,
+            turn: Some(Arc::default()),
+            copier: Some(Arc::new(copier)),
+            admissions: Arc::default(),
+        })
     }
 
     /// One tenant's rows in a consistent snapshot, to read: that of the first statement.
     pub(crate) fn read(&self, tenant: TenantId) -> Scope {
-        self.scope(&self.db, tenant, SqliteTransactionMode::Deferred, BEGIN_READER)
+        self.scope(&self.db, tenant, BEGIN_READER)
     }
 
-    fn scope(&self, db: &DatabaseConnection, tenant: TenantId, mode: SqliteTransactionMode, begin: &str) -> Scope {
+    fn scope(&self, db: &DatabaseConnection, tenant: TenantId, begin: Begin) -> Scope {
         let postgres = db.get_database_backend() == DbBackend::Postgres;
-        let begin = if postgres { Begin::Postgres(format!("{begin} {}", whose(tenant))) } else { Begin::Sqlite(mode) };
+        let begin = if postgres { format!("{} {}", begin.postgres, whose(tenant)).into() } else { begin.sqlite.into() };
         Scope {
             tenant,
             tx: Tx::new(db, begin),
@@ -122,6 +186,7 @@ impl Store {
             readmits: AtomicBool::new(false),
             written: Written::default(),
             turn: None,
+            copier: self.copier.clone(),
         }
     }
 
@@ -135,12 +200,18 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub(crate) async fn write(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.writer, tenant, BEGIN_WRITER).await
+        self.write_at(tenant, Pace::Synced).await
+    }
+
+    /// As [`Store::write`], at a pace.
+    pub(crate) async fn write_at(&self, tenant: TenantId, pace: Pace) -> Result<Scope, Error> {
+        let begin = if pace == Pace::Ahead { BEGIN_AHEAD } else { BEGIN_WRITER };
+        self.written_by(&self.writer, tenant, begin).await
     }
 
     /// As [`Store::read`], for what a session that is open has to look up elsewhere.
     pub(crate) fn read_beside(&self, tenant: TenantId) -> Scope {
-        self.scope(&self.side, tenant, SqliteTransactionMode::Deferred, BEGIN_READER)
+        self.scope(&self.side, tenant, BEGIN_READER)
     }
 
     /// As [`Store::write`], for the search budget of a session that is open.
@@ -150,7 +221,7 @@ impl Store {
 
     /// As [`Store::write`], for the ledger alone.
     pub(crate) async fn write_log(&self, tenant: TenantId) -> Result<Scope, Error> {
-        self.written_by(&self.log, tenant, "BEGIN;").await
+        self.written_by(&self.log, tenant, BEGIN_LOG).await
     }
 
     /// A store on which an import can be rehearsed without anything staying: on SQLite, which has one writer, a copy that
@@ -167,7 +238,7 @@ impl Store {
         Ok(Rehearsal { store: Self { writer, turn: Some(Arc::default()), ..self.clone() }, copy: Some(copy) })
     }
 
-    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId, begin: &str) -> Result<Scope, Error> {
+    async fn written_by(&self, db: &DatabaseConnection, tenant: TenantId, begin: Begin) -> Result<Scope, Error> {
         let turn = match &self.turn {
             Some(turn) => {
                 let waited = tokio::time::timeout(BUSY, Arc::clone(turn).lock_owned()).await;
@@ -175,16 +246,21 @@ impl Store {
             }
             None => None,
         };
-        let scope = self.scope(db, tenant, SqliteTransactionMode::Immediate, begin);
+        let scope = self.scope(db, tenant, begin);
         scope.tx.start().await?;
         Ok(Scope { turn, ..scope })
     }
 
     pub(crate) async fn close(&self) {
+        let mut closed = Vec::new();
+        if let Some(copier) = &self.copier {
+            closed.push(copier.close().await);
+        }
         for pool in [&self.db, &self.writer, &self.side, &self.log] {
-            if let Err(error) = pool.close_by_ref().await {
-                tracing::warn!(%error, "the database did not close");
-            }
+            closed.push(pool.close_by_ref().await);
+        }
+        for error in closed.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "the database did not close");
         }
     }
 
@@ -240,22 +316,6 @@ fn whose(tenant: TenantId) -> String {
     format!("SET LOCAL app.tenant = '{}'", tenant.0)
 }
 
-/// The file of a SQLite database.
-async fn file(db: &DatabaseConnection) -> Result<PathBuf, DbErr> {
-    let files = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'")).await?;
-    Ok(files.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default().into())
-}
-
-/// Empties SQLite's write-ahead log and sweeps away left copies. Whoever calls has the writer's turn; readers that still look at
-/// what was before are waited for a second. Returns whether it is empty.
-async fn empty_log(db: &DatabaseConnection) -> Result<bool, DbErr> {
-    copy::sweep(&file(db).await?);
-    db.execute_unprepared("PRAGMA busy_timeout = 1000").await?;
-    let done = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)")).await;
-    db.execute_unprepared(&format!("PRAGMA busy_timeout = {}", BUSY.as_millis())).await?;
-    Ok(done?.is_some_and(|row| row.try_get_by_index::<i32>(0).is_ok_and(|busy| busy == 0)))
-}
-
 /// How many may read at once. SQLite reads in this process's own threads, of which more than a few for each core are in each
 /// other's way and keep pages and statements of their own; PostgreSQL's processes wait for messages as long as they work.
 fn readers(url: &str) -> u32 {
@@ -283,8 +343,11 @@ async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnect
             .pragma("automatic_index", "OFF")
             // What is deleted is overwritten.
             .pragma("secure_delete", "ON")
-            .pragma("wal_autocheckpoint", "16000")
+            // Who copies the log beside may not keep up.
+            .pragma("wal_autocheckpoint", "160000")
     });
+    // A commit that failed may leave a connection that counts a transaction which is none: nobody gets it again.
+    options.map_sqlx_sqlite_pool_opts(|options| options.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) })));
     Database::connect(options).await
 }
 
@@ -389,20 +452,30 @@ impl Scope {
         self.readmits.store(true, Ordering::Relaxed);
     }
 
+    /// Commits. After [`Pace::Ahead`] the writes are durable when what is returned says so.
+    pub(crate) async fn commit_ahead(self) -> Result<Settling, Error> {
+        let copier = self.copier.clone();
+        self.commit().await?;
+        Ok(Settling(copier.map(|copier| copier.sync())))
+    }
+
     /// Makes the writes of this scope durable. A scope that is dropped leaves nothing.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        let Self { tx, turn, shreds, admissions, readmits, .. } = self;
+        let Self { tx, turn, copier, shreds, admissions, readmits, .. } = self;
         let db = tx.db().clone();
         tx.commit().await?;
         if readmits.into_inner() {
             admissions.fetch_add(1, Ordering::AcqRel);
         }
-        if turn.is_some() && shreds.into_inner() {
-            // It is committed: what goes wrong from here on does not undo it.
-            match empty_log(&db).await {
-                Ok(true) => {}
-                Ok(false) => tracing::warn!("readers kept the write-ahead log from being emptied; it is emptied when the program stops"),
-                Err(error) => tracing::warn!(%error, "the write-ahead log could not be emptied; it is emptied when the program stops"),
+        if let Some(copier) = copier {
+            copier.committed();
+            if shreds.into_inner() {
+                // It is committed: what goes wrong from here on does not undo it.
+                match copier.empty(&db).await {
+                    Ok(true) => {}
+                    Ok(false) => tracing::warn!("readers kept the write-ahead log from being emptied; it is emptied when the program stops"),
+                    Err(error) => tracing::warn!(%error, "the write-ahead log could not be emptied; it is emptied when the program stops"),
+                }
             }
         }
         drop(turn);

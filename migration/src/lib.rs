@@ -22,6 +22,7 @@ mod m20261122_000016_registered_only;
 mod m20261122_000017_statistics;
 mod m20261123_000018_references;
 mod m20261123_000019_customer_type;
+mod m20261130_000020_repeats;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -118,6 +119,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000017_statistics::Migration),
             Box::new(m20261123_000018_references::Migration),
             Box::new(m20261123_000019_customer_type::Migration),
+            Box::new(m20261130_000020_repeats::Migration),
         ]
     }
 }

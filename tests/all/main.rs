@@ -30,6 +30,7 @@ mod plans;
 mod proof;
 mod published;
 mod refused;
+mod repeats;
 mod rights;
 mod runs;
 mod shown;

@@ -20,7 +20,7 @@ use entity::import::{self, Begun, Import, Tally, seal};
 use entity::link::Run;
 use entity::link::probable::{self, Passed};
 use entity::source::Source;
-use entity::{Change, House, Operation, Principal, Session, Unaccounted, people, plan, reference, source};
+use entity::{Change, House, Operation, Principal, Session, Settling, Unaccounted, people, plan, reference, source};
 use policy::mapping::header_key;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -195,6 +195,17 @@ impl Bracket<'_> {
         }
     }
 
+    /// As [`Bracket::run`], for one of many that follow each other.
+    async fn run_ahead<T>(&self, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<(T, Settling), Stop> {
+        match self {
+            Self::Each(house, principal, uploaded) => {
+                let done = Change::run_ahead(house, principal, operation(*uploaded, name), async |change| work(change).await.map_err(Failed::from));
+                done.await.map_err(|failed| failed.0)
+            }
+            Self::One(change) => Ok((work(change).await?, Settling::default())),
+        }
+    }
+
     async fn run<T>(&self, name: &str, work: impl AsyncFnOnce(&Change) -> Result<T, entity::Error>) -> Result<T, Stop> {
         match self {
             Self::Each(house, principal, uploaded) => {
@@ -314,20 +325,29 @@ impl Opened {
         at: &file::Position,
     ) -> Result<Option<String>, Stop> {
         let mut batches = self.batches(import.clone(), so_far.counts.read);
-        while let Some((batch, tally)) = batches.next().await? {
-            let loaded = bracket
-                .run("Import.batch", async |change| match import::stopped(change, import).await? {
+        let mut settling = Settling::default();
+        let stopped = loop {
+            let Some((batch, tally)) = batches.next().await? else { break None };
+            let (loaded, next) = bracket
+                .run_ahead("Import.batch", async |change| match import::stopped(change, import).await? {
                     Some(state) => Ok(Err(state)),
                     None => load::batch(change, run, import, batch, tally, so_far).await.map(Ok),
                 })
                 .await?;
+            std::mem::replace(&mut settling, next).durable().await?;
+            let before = so_far.counts.read;
             match loaded {
                 Ok(now) => *so_far = now,
-                Err(state) => return Ok(Some(state)),
+                Err(state) => break Some(state),
             }
+            // Told of is what is durable: where this batch is not yet, those before it.
+            progress(Progress::Loaded(if settling.is_durable() { so_far.counts.read } else { before }, at.bytes()));
+        };
+        if !settling.is_durable() {
+            settling.durable().await?;
             progress(Progress::Loaded(so_far.counts.read, at.bytes()));
         }
-        Ok(None)
+        Ok(stopped)
     }
 
     /// Reads, cleans and seals on a thread of its own, a batch or two ahead. `done` rows were loaded by an earlier run.

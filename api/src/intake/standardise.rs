@@ -100,7 +100,7 @@ fn is_total(cell: &str) -> bool {
 impl Standard {
     /// Standardises a batch.
     pub fn rows(&self, batch: Vec<Row>, carried: &mut Carried) -> Standardised {
-        let mut out = Standardised::default();
+        let mut out = Standardised { drafts: Vec::with_capacity(batch.len()), ..Standardised::default() };
         for row in batch {
             carried.read += 1;
             let mut cells = row.cells;

@@ -311,7 +311,8 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
     {
         let condition = match otherwise {
             Otherwise::Stated(stated) => {
-                let records = session.scope().find::<record::Entity>().filter(stated).filter(record::Column::CustomerId.is_not_null());
+                let records = session.scope().find::<record::Entity>().filter(stated).filter(record::Column::Repeats.is_null());
+                let records = records.filter(record::Column::CustomerId.is_not_null());
                 Column::Id.in_subquery(records.select_only().column(record::Column::CustomerId).into_query())
             }
             Otherwise::Merged(number) => Column::Id.is_in(session.scope().ids(HEIR_OF_NUMBER, [number.trim().into()]).await?),

@@ -13,7 +13,7 @@ use super::seal::{self, Batch, Row};
 use super::{Counts, Import, Tally, keep, row};
 use crate::bulk::Existing;
 use crate::erasure::{self, Told};
-use crate::link::{Run, Shared, Touched, Why, settle};
+use crate::link::{Run, Settled, Shared, Touched, Why, settle};
 use crate::record::{Column, Entity};
 use crate::vault::{BlindIndex, hex};
 use crate::{Change, Error, Scope, contact, keys, order, ticket};
@@ -65,7 +65,7 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     let touched = load.touched(import);
     let settled = settle(change, run, touched, Why { kind: "linked", reason: "by the rules, at an import" }).await?;
     let linked = begun.elapsed();
-    load.store(scope, &settled.customers, at).await?;
+    load.store(scope, &settled, at).await?;
     tracing::debug!(?recognised, ?linked, stored = ?begun.elapsed(), "a batch, from its beginning");
     if !counts.reconciles() {
         return Err(Error::Invalid("the counts of a batch do not add up; nothing of it was loaded".to_owned()));
@@ -262,20 +262,22 @@ impl Load {
         Touched { fresh, keys, ..Touched::default() }
     }
 
-    async fn store(self, scope: &Scope, customers: &HashMap<Uuid, Uuid>, at: DateTime<Utc>) -> Result<(), Error> {
-        let (mut new, mut changed) = (Vec::new(), Vec::new());
+    async fn store(self, scope: &Scope, settled: &Settled, at: DateTime<Utc>) -> Result<(), Error> {
+        let (mut new, mut changed, mut said) = (Vec::with_capacity(self.fresh.len()), Vec::new(), HashSet::new());
         let (mut orders, mut contacts, mut tickets) = (Vec::new(), Vec::new(), Vec::new());
         for Fresh { row, known } in self.fresh {
-            let customer = Set(customers.get(&row.id).copied());
+            let customer = Set(settled.customers.get(&row.id).copied());
             let mut record = row.record;
             record.customer_id = customer.clone();
             record.imported_at = Set(at);
-            match known {
-                Some(known) => {
-                    record.held_for = Set(known.held_for);
-                    changed.push(record);
-                }
-                None => new.push(record),
+            if let Some(known) = known {
+                record.held_for = Set(known.held_for);
+                changed.push(*record);
+            } else {
+                let says = (record.customer_id.as_ref().to_owned(), record.likeness.as_ref().clone());
+                let repeats = settled.alike.contains(&row.id) || !said.insert(says);
+                record.repeats = Set(repeats.then_some(true));
+                new.push(record);
             }
             match row.told {
                 seal::Told::Nothing => {}
@@ -284,7 +286,7 @@ impl Load {
                 seal::Told::Ticket(told) => tickets.push(ticket::table::ActiveModel { customer_id: customer, ..told }),
             }
         }
-        scope.insert(new).await?;
+        scope.put_each(new.into_iter().map(|record| Ok(*record)), Existing::Refuse).await?;
         let written: Vec<Column> = Column::iter().filter(|column| !matches!(column, Column::TenantId | Column::Id)).collect();
         scope.put(changed, Existing::Overwrite(&written)).await?;
         scope.insert(orders).await?;

@@ -298,7 +298,7 @@ pub(crate) async fn by_hand(change: &Change, draft: crate::record::Draft) -> Res
     change.scope().insert(vec![row]).await?;
     change.note("import", import.id.to_string());
     let mut row = import.row(draft, Uuid::now_v7())?;
-    Ok(ByHand { id: row.id, member: row.member(&import.source, None, None), record: row.record })
+    Ok(ByHand { id: row.id, member: row.member(&import.source, None, None), record: *row.record })
 }
 
 fn alive(row: &table::Model, now: DateTime<Utc>) -> bool {

@@ -43,7 +43,8 @@ pub(super) struct Row {
     /// What a row without an id was called when its cells counted as they stood.
     pub former: Option<String>,
     pub digest: Vec<u8>,
-    pub record: table::ActiveModel,
+    /// Large: it is handed on, and not copied.
+    pub record: Box<table::ActiveModel>,
     pub told: Told,
 }
 
@@ -62,7 +63,11 @@ impl Import {
     /// The system gives no randomness.
     pub fn seal(&self, drafts: Vec<Draft>, rejects: Vec<Reject>) -> Result<Batch, Error> {
         let keys = self.keys();
-        let rows = drafts.into_iter().map(|draft| self.row(draft, Uuid::now_v7())).collect::<Result<_, _>>()?;
+        // Rows are large: collecting them without saying how many there are would copy them again and again.
+        let mut rows = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            rows.push(self.row(draft, Uuid::now_v7())?);
+        }
         let rejects = rejects.into_iter().map(|reject| self.reject(reject)).collect::<Result<_, _>>()?;
         Ok(Batch { keys, rows, rejects })
     }
@@ -119,7 +124,7 @@ impl Import {
             ..Default::default()
         };
         let told = told(keys, id, &draft)?;
-        Ok(Row { draft, id, external_id, former, digest, record, told })
+        Ok(Row { draft, id, external_id, former, digest, record: Box::new(record), told })
     }
 
     /// What the source calls a row, else a keyed hash of what its mapped cells say; and what it was called formerly. An id that

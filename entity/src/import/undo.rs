@@ -116,8 +116,11 @@ async fn restore(scope: &Scope, import: Uuid, records: &[Uuid]) -> Result<(), Er
         let values = || std::iter::once(Value::from(import)).chain(values.clone());
         let these = format!("tenant_id = $1 AND replaced_by = $2 AND {named}");
         if table == "source_record" {
-            let set: Vec<String> =
-                columns.split(", ").filter(|c| !matches!(*c, "tenant_id" | "id" | "customer_id" | "held_for")).map(|c| format!("{c} = p.{c}")).collect();
+            let set: Vec<String> = columns
+                .split(", ")
+                .filter(|c| !matches!(*c, "tenant_id" | "id" | "customer_id" | "held_for" | "repeats"))
+                .map(|c| format!("{c} = p.{c}"))
+                .collect();
             let sql = format!(
                 "UPDATE source_record SET {} FROM (SELECT * FROM source_record_past WHERE {these}) AS p WHERE source_record.tenant_id = p.tenant_id AND source_record.id = p.id",
                 set.join(", ")

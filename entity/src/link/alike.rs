@@ -45,20 +45,16 @@ pub(super) async fn find(scope: &Scope, touched: &Touched, near: &[Sharing], aff
     Ok(alike)
 }
 
-/// Customers of which all records say the same and none is held by hand.
+/// Customers of which all records say the same, so that one stands for all, and none is held by hand.
 async fn uniform(scope: &Scope, customers: HashSet<Uuid>) -> Result<HashSet<Uuid>, Error> {
     let customers: Vec<Uuid> = customers.into_iter().collect();
     let mut uniform = HashSet::new();
     for chunk in customers.chunks(5_000) {
-        let select = scope.find::<Entity>().filter(scope.among(Column::CustomerId, chunk.iter().copied())).select_only().column(Column::CustomerId);
-        let select = select
-            .expr_as(Func::count_distinct(Expr::col(Column::Likeness)), "said")
-            .column_as(Column::Likeness.count(), "known")
-            .expr_as(Func::count(Expr::col(Asterisk)), "records")
-            .column_as(Column::HeldFor.count(), "held")
-            .group_by(Column::CustomerId);
-        let counted: Vec<(Uuid, i64, i64, i64, i64)> = scope.tx().tuples(select.build(scope.tx().get_database_backend())).await?;
-        uniform.extend(counted.into_iter().filter(|(_, said, known, records, held)| *said == 1 && known == records && *held == 0).map(|(id, ..)| id));
+        let select = scope.find::<Entity>().filter(scope.among(Column::CustomerId, chunk.iter().copied())).filter(Column::Repeats.is_null());
+        let select = select.select_only().column(Column::CustomerId).group_by(Column::CustomerId);
+        let select = select.expr_as(Func::count(Expr::col(Asterisk)), "speaking").column_as(Column::HeldFor.count(), "held");
+        let counted: Vec<(Uuid, i64, i64)> = scope.tx().tuples(select.build(scope.tx().get_database_backend())).await?;
+        uniform.extend(counted.into_iter().filter(|(_, speaking, held)| (*speaking, *held) == (1, 0)).map(|(id, ..)| id));
     }
     Ok(uniform)
 }

@@ -174,7 +174,7 @@ impl Reader<'_> {
         let (mut found, mut crowded) = (Vec::new(), Vec::new());
         for ((column, shared), chunk) in by_column(keys) {
             let alike = [column, Column::CustomerId, Column::Likeness];
-            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().columns(alike);
+            let select = self.speaking(column, chunk).select_only().columns(alike);
             let select = alike.into_iter().fold(select, QuerySelect::group_by).expr_as(Func::count(Expr::col(Asterisk)), "records");
             let mut records: HashMap<link::Key, i64> = HashMap::new();
             for (key, customer, likeness, count) in
@@ -194,7 +194,7 @@ impl Reader<'_> {
     pub async fn holding(&self, keys: &[Shared]) -> Result<Vec<Uuid>, Error> {
         let mut found = Vec::new();
         for ((column, _), chunk) in by_column(keys) {
-            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().column(Column::Id);
+            let select = self.speaking(column, chunk).select_only().column(Column::Id);
             found.extend(self.scope.tx().tuples::<Uuid>(select.build(self.backend())).await?);
         }
         Ok(found)
@@ -204,7 +204,7 @@ impl Reader<'_> {
     pub async fn crowded(&self, keys: &[Shared], many: i64) -> Result<Vec<Shared>, Error> {
         let mut found = Vec::new();
         for ((column, shared), chunk) in by_column(keys).into_iter().filter(|((column, _), _)| !matches!(column, Column::PersonIndex)) {
-            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).select_only().column(column).group_by(column);
+            let select = self.speaking(column, chunk).select_only().column(column).group_by(column);
             let crowded: Vec<Vec<u8>> = select.having(ExprTrait::gt(column.count(), many)).into_tuple().all(self.scope.tx()).await?;
             found.extend(crowded.into_iter().filter_map(|key| link::Key::try_from(key).ok()).map(shared));
         }
@@ -215,7 +215,7 @@ impl Reader<'_> {
     pub async fn some(&self, key: Shared, limit: u64) -> Result<Vec<Uuid>, Error> {
         let mut found = Vec::new();
         for ((column, _), chunk) in by_column(&[key]) {
-            let select = self.scope.find::<Entity>().filter(self.scope.among(column, chunk)).order_by_asc(Column::Digest).limit(limit);
+            let select = self.speaking(column, chunk).order_by_asc(Column::Digest).limit(limit);
             found.extend(select.select_only().column(Column::Id).into_tuple::<Uuid>().all(self.scope.tx()).await?);
         }
         Ok(found)
@@ -236,10 +236,10 @@ impl Reader<'_> {
         // The coalesced id keeps SQLite from walking along all ids.
         let first = Expr::cust(
             "NOT EXISTS (SELECT 1 FROM source_record AS earlier WHERE earlier.tenant_id = source_record.tenant_id AND earlier.customer_id = source_record.customer_id \
-             AND earlier.likeness = source_record.likeness AND COALESCE(earlier.id, source_record.id) < source_record.id)",
+             AND earlier.repeats IS NULL AND earlier.likeness = source_record.likeness AND COALESCE(earlier.id, source_record.id) < source_record.id)",
         );
         let select = self.scope.find::<Entity>().filter(Column::ImportId.eq(import)).filter(Column::RowNumber.gt(row)).filter(first);
-        let select = select.filter(Column::RecordKey.is_not_null());
+        let select = select.filter(Column::Repeats.is_null()).filter(Column::RecordKey.is_not_null());
         let select = select.order_by_asc(Column::RowNumber).limit(limit).select_only().columns([Column::Id, Column::RowNumber]);
         Ok(select.into_tuple().all(self.scope.tx()).await?)
     }
@@ -254,6 +254,11 @@ impl Reader<'_> {
         let columns = COLUMNS.map(|column| column.as_str()).join(", ");
         let sql = format!("SELECT {columns} FROM source_record_past WHERE tenant_id = $1 AND record_key IS NOT NULL AND {which}");
         self.scope.rows(&sql, values).await?.iter().map(|row| self.open(Row::from_query_result(row, "")?)).collect()
+    }
+
+    /// The records that hold one of these keys, but for those that another one of their customer stands for.
+    fn speaking(&self, column: Column, keys: Vec<Vec<u8>>) -> Select<Entity> {
+        self.scope.find::<Entity>().filter(self.scope.among(column, keys)).filter(Column::Repeats.is_null())
     }
 
     fn backend(&self) -> DbBackend {

@@ -146,6 +146,8 @@ pub(crate) struct Touched {
 pub(crate) struct Settled {
     /// The customer of each fresh record.
     pub customers: HashMap<Uuid, Uuid>,
+    /// Fresh records that say what a stored record of their customer says.
+    pub alike: HashSet<Uuid>,
     pub linked: Linked,
 }
 
@@ -182,8 +184,8 @@ pub(crate) async fn settle(change: &Change, run: &mut Run, touched: Touched, why
         scope.point(table, "record_id", &points).await?;
     }
     let mine = members.iter().zip(&assigned).filter_map(|(member, id)| Some((member.id, (*id)?))).filter(|(id, _)| fresh.contains(id));
-    let customers = mine.chain(alike).collect();
-    Ok(Settled { customers, linked })
+    let customers = mine.chain(alike.iter().map(|(record, customer)| (*record, *customer))).collect();
+    Ok(Settled { customers, alike: alike.into_keys().collect(), linked })
 }
 
 /// What was touched, and what stands around it.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::{Operation, Rights, Session, Unaccounted};
 use crate::audit::cells;
 use crate::house::House;
-use crate::{Error, Principal, Store, keys, ledger, search};
+use crate::store::Pace;
+use crate::{Error, Principal, Scope, Settling, Store, keys, ledger, search};
 
 /// A session that may write. Its event commits with its writes, or neither does.
 pub struct Change(Arc<Session>);
@@ -40,13 +41,13 @@ impl Change {
     }
 
     /// Opens with keys that stand, and that stay until this is over.
-    async fn open(house: &House, principal: &Arc<Principal>, store: &Store) -> Result<Self, Error> {
+    async fn open(house: &House, principal: &Arc<Principal>, store: &Store, pace: Pace) -> Result<Self, Error> {
         let mut rights = Rights::of(house, principal).await?;
-        let mut scope = store.write(principal.tenant).await?;
+        let mut scope = store.write_at(principal.tenant, pace).await?;
         if !keys::hold(&scope, &rights.keyring).await? {
             drop(scope);
             rights.keyring = house.renewed(principal.tenant).await?;
-            scope = store.write(principal.tenant).await?;
+            scope = store.write_at(principal.tenant, pace).await?;
             if !keys::hold(&scope, &rights.keyring).await? {
                 return Err(Error::Invalid("the tenant's keys are changing right now; try again".to_owned()));
             }
@@ -56,9 +57,14 @@ impl Change {
 
     /// Commits the writes and the event together.
     async fn commit(self, operation: &Operation) -> Result<(), Unaccounted> {
+        Ok(self.accounted(operation).await?.commit().await?)
+    }
+
+    /// What is left to commit.
+    async fn accounted(self, operation: &Operation) -> Result<Scope, Unaccounted> {
         let session = Arc::into_inner(self.0).ok_or(Unaccounted::StillHeld)?;
         session.account_for(operation).await?;
-        Ok(session.scope.commit().await?)
+        Ok(session.scope)
     }
 
     /// Leaves nothing but an event that says so.
@@ -84,11 +90,35 @@ impl Change {
         operation: Operation,
         work: impl AsyncFnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let change = Self::open(house, principal, house.store()).await.map_err(Unaccounted::from)?;
+        let change = Self::open(house, principal, house.store(), Pace::Synced).await.map_err(Unaccounted::from)?;
         match work(&change).await {
             Ok(result) => {
                 change.commit(&operation).await?;
                 Ok(result)
+            }
+            Err(error) => {
+                change.leave(house, &operation, "failed").await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Change::run`], for one of many that follow each other: it can be lost only with all that follows, and until what is returned
+    /// with the result says that it is durable, nobody may be told of it.
+    ///
+    /// # Errors
+    /// As [`Change::run`].
+    pub async fn run_ahead<T, E: From<Unaccounted>>(
+        house: &House,
+        principal: &Arc<Principal>,
+        operation: Operation,
+        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
+    ) -> Result<(T, Settling), E> {
+        let change = Self::open(house, principal, house.store(), Pace::Ahead).await.map_err(Unaccounted::from)?;
+        match work(&change).await {
+            Ok(result) => {
+                let scope = change.accounted(&operation).await?;
+                Ok((result, scope.commit_ahead().await.map_err(Unaccounted::from)?))
             }
             Err(error) => {
                 change.leave(house, &operation, "failed").await?;
@@ -107,7 +137,7 @@ impl Change {
         operation: Operation,
         work: impl AsyncFnOnce(Arc<Self>) -> (T, bool),
     ) -> Result<T, Unaccounted> {
-        let change = Arc::new(Self::open(house, principal, house.store()).await?);
+        let change = Arc::new(Self::open(house, principal, house.store(), Pace::Synced).await?);
         let done = tokio::time::timeout(operation.limit.unwrap_or(Duration::MAX), work(Arc::clone(&change))).await;
         let change = Arc::into_inner(change).ok_or(Unaccounted::StillHeld)?;
         match done {
@@ -137,7 +167,7 @@ impl Change {
         work: impl AsyncFnOnce(&Self) -> Result<T, E>,
     ) -> Result<T, E> {
         let rehearsal = house.store().rehearsal().await.map_err(Unaccounted::from)?;
-        let change = Self::open(house, principal, &rehearsal.store).await.map_err(Unaccounted::from)?;
+        let change = Self::open(house, principal, &rehearsal.store, Pace::Synced).await.map_err(Unaccounted::from)?;
         let result = work(&change).await;
         change.note("rehearsal", true);
         change.leave(house, &operation, if result.is_ok() { "ok" } else { "failed" }).await?;

@@ -1,41 +1,34 @@
 //! A transaction that begins with its first statement: whoever asks nothing of the database waits for nothing.
 //!
-//! On PostgreSQL it is begun, and told whose rows it may see, in one round trip, where the ORM takes one for each.
+//! On PostgreSQL it is begun, and told whose rows it may see, in one round trip, where the ORM takes one for each. The ORM would also copy
+//! all values of each statement.
+
+use std::borrow::Cow;
 
 use futures_util::TryStreamExt;
-use sea_orm::sqlx::{self, AssertSqlSafe, Executor, Postgres};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
-    StreamTrait, TransactionOptions, TransactionTrait, TryGetableMany,
-};
+use sea_orm::sqlx::{self, AssertSqlSafe, Executor, Postgres, Sqlite};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, TryGetableMany};
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::Error;
 use crate::bulk::Rows;
 
-/// How a transaction begins.
-pub(crate) enum Begin {
-    /// On PostgreSQL: by these statements.
-    Postgres(String),
-    /// On SQLite.
-    Sqlite(SqliteTransactionMode),
-}
-
 /// A transaction. One that is dropped leaves nothing.
 pub(crate) struct Tx {
     db: DatabaseConnection,
-    begin: Begin,
+    begin: Cow<'static, str>,
     begun: Mutex<Option<Begun>>,
 }
 
 enum Begun {
     Postgres(sqlx::Transaction<'static, Postgres>),
-    Sqlite(DatabaseTransaction),
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
 }
 
 impl Tx {
-    pub fn new(db: &DatabaseConnection, begin: Begin) -> Self {
+    /// Begins by these statements; on SQLite by one.
+    pub fn new(db: &DatabaseConnection, begin: Cow<'static, str>) -> Self {
         Self { db: db.clone(), begin, begun: Mutex::default() }
     }
 
@@ -53,19 +46,16 @@ impl Tx {
     async fn begun(&self) -> Result<impl std::ops::DerefMut<Target = Begun>, DbErr> {
         let mut begun = self.begun.lock().await;
         if begun.is_none() {
-            *begun = Some(match &self.begin {
-                Begin::Postgres(sql) => {
-                    let (pool, sql) = (self.db.get_postgres_connection_pool().clone(), AssertSqlSafe(sql.clone()));
-                    // In a task of its own: who asked may be gone before it is answered, and the driver only rolls back what it knows to have
-                    // begun. A connection must not go back with a transaction that nobody ends.
-                    let begun = tokio::spawn(async move { pool.begin_with(sql).await }).await;
-                    let begun = begun.map_err(|_| DbErr::Custom("the transaction did not begin".to_owned()))?;
-                    Begun::Postgres(begun.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?)
-                }
-                Begin::Sqlite(mode) => {
-                    let options = TransactionOptions { sqlite_transaction_mode: Some(*mode), ..Default::default() };
-                    Begun::Sqlite(self.db.begin_with_options(options).await?)
-                }
+            let failed = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
+            let sql = AssertSqlSafe(self.begin.to_string());
+            *begun = Some(if self.get_database_backend() == DbBackend::Postgres {
+                let pool = self.db.get_postgres_connection_pool().clone();
+                // In a task of its own: who asked may be gone before it is answered, and the driver only rolls back what it knows to have
+                // begun. A connection must not go back with a transaction that nobody ends.
+                let begun = tokio::spawn(async move { pool.begin_with(sql).await }).await;
+                Begun::Postgres(begun.map_err(|_| DbErr::Custom("the transaction did not begin".to_owned()))?.map_err(failed)?)
+            } else {
+                Begun::Sqlite(self.db.get_sqlite_connection_pool().begin_with(sql).await.map_err(failed)?)
             });
         }
         MutexGuard::try_map(begun, Option::as_mut).map_err(|_| DbErr::Custom("the transaction did not begin".to_owned()))
@@ -81,9 +71,9 @@ impl Tx {
                 }
             }
             Begun::Sqlite(tx) => {
-                let mut rows = tx.stream_raw(statement).await?;
-                while let Some(row) = rows.try_next().await? {
-                    take(row)?;
+                let mut rows = tx.fetch(query(statement));
+                while let Some(row) = rows.try_next().await.map_err(query_failed)? {
+                    take(row.into())?;
                 }
             }
         }
@@ -114,7 +104,7 @@ impl Tx {
         match self.begun.into_inner() {
             None => Ok(()),
             Some(Begun::Postgres(tx)) => tx.commit().await.map_err(exec_failed),
-            Some(Begun::Sqlite(tx)) => tx.commit().await,
+            Some(Begun::Sqlite(tx)) => tx.commit().await.map_err(exec_failed),
         }
     }
 }
@@ -128,7 +118,10 @@ fn exec_failed(error: sqlx::Error) -> DbErr {
 }
 
 /// A statement with its values, which it takes along.
-fn query(statement: Statement) -> sqlx::query::Query<'static, Postgres, SqlxValues> {
+fn query<D: sqlx::Database>(statement: Statement) -> sqlx::query::Query<'static, D, SqlxValues>
+where
+    SqlxValues: sqlx::IntoArguments<D>,
+{
     let values = statement.values.unwrap_or_else(|| sea_orm::Values(Vec::new()));
     sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
 }
@@ -142,28 +135,28 @@ impl ConnectionTrait for Tx {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         match &mut *self.begun().await? {
             Begun::Postgres(tx) => tx.execute(query(statement)).await.map(Into::into).map_err(exec_failed),
-            Begun::Sqlite(tx) => tx.execute_raw(statement).await,
+            Begun::Sqlite(tx) => tx.execute(query(statement)).await.map(Into::into).map_err(exec_failed),
         }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match &mut *self.begun().await? {
             Begun::Postgres(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(Into::into).map_err(exec_failed),
-            Begun::Sqlite(tx) => tx.execute_unprepared(sql).await,
+            Begun::Sqlite(tx) => tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(Into::into).map_err(exec_failed),
         }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         match &mut *self.begun().await? {
             Begun::Postgres(tx) => tx.fetch_optional(query(statement)).await.map(|row| row.map(Into::into)).map_err(query_failed),
-            Begun::Sqlite(tx) => tx.query_one_raw(statement).await,
+            Begun::Sqlite(tx) => tx.fetch_optional(query(statement)).await.map(|row| row.map(Into::into)).map_err(query_failed),
         }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match &mut *self.begun().await? {
             Begun::Postgres(tx) => tx.fetch_all(query(statement)).await.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_failed),
-            Begun::Sqlite(tx) => tx.query_all_raw(statement).await,
+            Begun::Sqlite(tx) => tx.fetch_all(query(statement)).await.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_failed),
         }
     }
 }
