@@ -18,7 +18,7 @@ use crate::audit::cells;
 use crate::store::{Scope, Tenanted};
 
 /// How many rows a statement holds: few lengths, so that prepared statements are found again.
-const LENGTHS: [usize; 4] = [512, 64, 8, 1];
+const LENGTHS: [usize; 4] = [128, 32, 8, 1];
 
 /// The most rows of one statement of arrays.
 const ARRAY_ROWS: usize = 1_000;

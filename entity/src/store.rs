@@ -64,7 +64,7 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Pages of 4 KiB that a connection to SQLite keeps: those who read, and the one who writes.
 const READER_PAGES: u32 = 500;
-const WRITER_PAGES: u32 = 40_000;
+const WRITER_PAGES: u32 = 48_000;
 
 /// The connection pools; private, so that nothing reaches a table but through a [`Scope`].
 ///
