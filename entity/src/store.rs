@@ -1,21 +1,21 @@
 //! The store owns the connection and lends scopes: one tenant, one transaction.
 
+mod pool;
 mod tx;
 mod wal;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{IntoCondition, SimpleExpr};
-use sea_orm::sqlx::Connection;
-use sea_orm::{ConnectOptions, Database, DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, Statement};
+use sea_orm::{DbBackend, DeriveValueType, QueryFilter, QueryTrait, Select, Statement};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::task::JoinHandle;
 
+use pool::{READER_PAGES, WRITER_PAGES, pool, readers};
 use tx::Tx;
+pub use wal::Settling;
 use wal::{Copier, file};
 
 use crate::Error;
@@ -56,15 +56,8 @@ const BEGIN_AHEAD: Begin = Begin { sqlite: "PRAGMA synchronous = NORMAL; BEGIN I
 
 const BEGIN_LOG: Begin = Begin { postgres: "BEGIN;", sqlite: "BEGIN IMMEDIATE" };
 
-/// A connection that nobody used for so long is asked whether it stands before it is used.
-const IDLE: Duration = Duration::from_secs(10);
-
 /// How long whoever writes waits for others who do.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Pages of 4 KiB that a connection to SQLite keeps: those who read, and the one who writes.
-const READER_PAGES: u32 = 500;
-const WRITER_PAGES: u32 = 48_000;
 
 /// The connection pools; private, so that nothing reaches a table but through a [`Scope`].
 ///
@@ -92,31 +85,6 @@ pub(crate) enum Pace {
     Synced,
     /// Nothing: it is one of many, and SQLite does the next while the disk takes this one up. On PostgreSQL, the disk.
     Ahead,
-}
-
-/// What was committed and is on its way to the disk. Everybody sees it, and whoever commits after it waits for it too: it can only be
-/// lost with all that follows.
-#[must_use]
-#[derive(Default)]
-pub struct Settling(Option<JoinHandle<io::Result<()>>>);
-
-impl Settling {
-    /// Whether it is known to be durable.
-    #[must_use]
-    pub const fn is_durable(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// Waits until it is durable.
-    ///
-    /// # Errors
-    /// It may not be.
-    pub async fn durable(self) -> Result<(), Error> {
-        let Some(sync) = self.0 else { return Ok(()) };
-        let failed = |problem: String| DbErr::Custom(format!("the database's log was not written to disk: {problem}"));
-        let synced = sync.await.map_err(|error| failed(error.to_string()))?;
-        Ok(synced.map_err(|problem| failed(problem.kind().to_string()))?)
-    }
 }
 
 /// One tenant's view of the store, in one transaction.
@@ -314,41 +282,6 @@ impl Rehearsal {
 /// Tells PostgreSQL whose rows these are, for row-level security, until the transaction ends.
 fn whose(tenant: TenantId) -> String {
     format!("SET LOCAL app.tenant = '{}'", tenant.0)
-}
-
-/// How many may read at once. SQLite reads in this process's own threads, of which more than a few for each core are in each
-/// other's way and keep pages and statements of their own; PostgreSQL's processes wait for messages as long as they work.
-fn readers(url: &str) -> u32 {
-    let cores = std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(32));
-    if url.starts_with("sqlite") { (2 * cores).clamp(4, 16) } else { (4 * cores).clamp(16, 32) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
-async fn pool(url: &str, connections: u32, pages: u32) -> Result<DatabaseConnection, DbErr> {
-    let mut options = ConnectOptions::new(url);
-    options.sqlx_logging(false).record_stmt_in_spans(false).max_connections(connections).acquire_timeout(Duration::from_secs(5));
-    options.test_before_acquire_if_idle_for(IDLE);
-    options.map_sqlx_sqlite_opts(move |options| {
-        use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-        options
-            .foreign_keys(true)
-            .busy_timeout(BUSY)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // What a statement sets aside stays in memory; fewer, larger checkpoints.
-            .pragma("cache_size", pages.to_string())
-            .pragma("temp_store", "MEMORY")
-            // A list of rows to change is walked and each looked up by its key; with an index made for the occasion over the list,
-            // SQLite would walk the whole table instead.
-            .pragma("automatic_index", "OFF")
-            // What is deleted is overwritten.
-            .pragma("secure_delete", "ON")
-            // Who copies the log beside may not keep up.
-            .pragma("wal_autocheckpoint", "160000")
-    });
-    // A commit that failed may leave a connection that counts a transaction which is none: nobody gets it again.
-    options.map_sqlx_sqlite_pool_opts(|options| options.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) })));
-    Database::connect(options).await
 }
 
 impl Scope {

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::BUSY;
-use crate::copy;
+use crate::{Error, copy};
 
 /// So many pages are copied at once: a page that many transactions write is copied once for all of them.
 const OWED: i64 = 64_000;
@@ -103,6 +103,31 @@ async fn copy_stretch(db: &DatabaseConnection, before: i64) -> Result<i64, DbErr
     }
     db.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await?;
     owed(db).await
+}
+
+/// What was committed and is on its way to the disk. Everybody sees it, and whoever commits after it waits for it too: it can only be
+/// lost with all that follows.
+#[must_use]
+#[derive(Default)]
+pub struct Settling(pub(super) Option<JoinHandle<io::Result<()>>>);
+
+impl Settling {
+    /// Whether it is known to be durable.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// It may not be.
+    pub async fn durable(self) -> Result<(), Error> {
+        let Some(sync) = self.0 else { return Ok(()) };
+        let failed = |problem: String| DbErr::Custom(format!("the database's log was not written to disk: {problem}"));
+        let synced = sync.await.map_err(|error| failed(error.to_string()))?;
+        Ok(synced.map_err(|problem| failed(problem.kind().to_string()))?)
+    }
 }
 
 async fn truncate(db: &DatabaseConnection) -> Result<bool, DbErr> {
