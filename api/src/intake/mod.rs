@@ -334,11 +334,11 @@ impl Opened {
                     None => load::batch(change, run, import, batch, tally, so_far).await.map(Ok),
                 })
                 .await?;
-            std::mem::replace(&mut settling, next).durable().await?;
-            let before = so_far.counts.read;
-            match loaded {
-                Ok(now) => *so_far = now,
-                Err(state) => break Some(state),
+            let (before, earlier) = (so_far.counts.read, std::mem::replace(&mut settling, next));
+            let state = loaded.map(|now| *so_far = now).err();
+            earlier.durable().await?;
+            if state.is_some() {
+                break state;
             }
             // Told of is what is durable: where this batch is not yet, those before it.
             progress(Progress::Loaded(if settling.is_durable() { so_far.counts.read } else { before }, at.bytes()));

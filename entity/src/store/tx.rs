@@ -27,7 +27,7 @@ enum Begun {
 }
 
 impl Tx {
-    /// Begins by these statements; on SQLite by one.
+    /// Begins by these statements, the last of which begins it on SQLite.
     pub fn new(db: &DatabaseConnection, begin: Cow<'static, str>) -> Self {
         Self { db: db.clone(), begin, begun: Mutex::default() }
     }
