@@ -35,6 +35,10 @@ pub trait Child: sealed::Kind + Sized {
     const FROM: &'static str;
     /// The key.
     const ID: &'static str;
+    /// From where those of customers are read, by what says whose of `h`.
+    fn of(_postgres: bool, whose: &str) -> String {
+        format!("FROM {} WHERE h.tenant_id = $1 AND {whose}", Self::FROM)
+    }
     /// In which order.
     const ORDER: &'static str;
     /// What is read of it into each slot; nothing where it is empty. The first is its time.
@@ -385,7 +389,7 @@ impl<'s> Question<'s> {
         let (within, order) = (self.stretch.holds::<C>(&mut self.values), self.stretch.order::<C>());
         self.values.push(limit.cast_signed().into());
         let (most, read, whose) = (self.values.len() + 1, columns::<C>(postgres), &self.whose);
-        let from = format!("FROM {} WHERE h.tenant_id = $1 AND {whose}{within}", C::FROM);
+        let from = C::of(postgres, whose) + within.as_str();
         let kind = C::KIND;
         self.parts.push(match (self.many, postgres) {
             // Whoever asks for one's rows walks an index to its limit.
@@ -441,7 +445,8 @@ pub async fn get<C: Child>(session: &Session, id: Uuid) -> Result<Option<(Custom
 pub async fn counts<C: Child>(session: &Session, customers: &[Customer]) -> Result<HashMap<Uuid, Open<i64>>, Error> {
     let scope = session.scope();
     let (whose, ids) = scope.named("h.customer_id", &customers.iter().map(Customer::id).collect::<Vec<_>>(), 2);
-    let sql = format!("SELECT h.customer_id AS id, COUNT(*) AS n FROM {} WHERE h.tenant_id = $1 AND {whose} GROUP BY h.customer_id", C::FROM);
+    let from = C::of(scope.tx().get_database_backend() == DbBackend::Postgres, &whose);
+    let sql = format!("SELECT h.customer_id AS id, COUNT(*) AS n {from} GROUP BY h.customer_id");
     let counted = scope.rows(&sql, ids).await?.into_iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?)));
     let counted: HashMap<Uuid, i64> = counted.collect::<Result<_, DbErr>>()?;
     let open = |customer: &Customer| Open { whose: customer.whose(), field: C::FIELD, value: counted.get(&customer.id()).copied().unwrap_or(0) };

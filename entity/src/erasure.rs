@@ -22,6 +22,7 @@ use crate::customer::{self, table as customers};
 use crate::import::load::marks;
 use crate::import::row;
 use crate::link::{self, Member, Reader, Run};
+use crate::merge::BY_HAND;
 use crate::store::Tenanted;
 use crate::vault::Keyring;
 use crate::{Change, Error, Scope, Session, idempotency, keys, pin, tenant};
@@ -251,20 +252,26 @@ async fn shred(scope: &Scope, Stored { family, records, elsewhere, shared }: &St
         }
     }
     for (table, set, left) in TOLD {
-        let told = |table: &str, by: &str, n: usize| format!("UPDATE {table} SET {set} WHERE tenant_id = $1 AND {by} IN ({}) AND ({left})", marks(n, 2));
+        let told = |table: &str, which: &str| format!("UPDATE {table} SET {set} WHERE tenant_id = $1 AND {which} AND ({left})");
         let past = format!("{table}_past");
         let of_shredded = format!(
             " AND EXISTS (SELECT 1 FROM source_record_past AS p WHERE p.tenant_id = {past}.tenant_id AND p.id = {past}.record_id AND p.replaced_by = {past}.replaced_by AND p.record_key IS NULL)"
         );
-        for (by, ids) in [("record_id", records), ("customer_id", family)] {
+        let (of_record, of_customer) = (|marks: &str| format!("record_id IN ({marks})"), |marks: &str| format!("customer_id IN ({marks})"));
+        let through = |marks: &str| of_record(&format!("SELECT id FROM source_record WHERE tenant_id = $1 AND {}", of_customer(marks)));
+        let by_hand = |marks: &str| of_customer(marks) + BY_HAND;
+        let given_away = |marks: &str| of_record(marks) + of_shredded.as_str();
+        let whose: [(&str, &[Uuid], &(dyn Fn(&str) -> String + Sync)); 5] = [
+            (table, family, &through),
+            (table, family, &by_hand),
+            (&past, records, &of_record),
+            (&past, family, &of_customer),
+            (&past, elsewhere, &given_away),
+        ];
+        for (table, ids, which) in whose {
             for chunk in ids.chunks(CHUNK) {
-                for table in [table, &past] {
-                    count(table, scope.run(&told(table, by, chunk.len()), chunk.iter().map(|id| (*id).into())).await?);
-                }
+                count(table, scope.run(&told(table, &which(&marks(chunk.len(), 2))), chunk.iter().map(|id| (*id).into())).await?);
             }
-        }
-        for chunk in elsewhere.chunks(CHUNK) {
-            count(&past, scope.run(&(told(&past, "record_id", chunk.len()) + of_shredded.as_str()), chunk.iter().map(|id| (*id).into())).await?);
         }
     }
     for chunk in records.chunks(CHUNK) {

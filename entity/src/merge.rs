@@ -115,7 +115,7 @@ pub(crate) async fn redirect(change: &Change, merged: &[Merged], why: Why<'_>) -
         scope.update_where::<Customers>(Of::Id.eq(merge.loser), vec![(Of::MergedInto, Expr::value(merge.winner))]).await?;
         let mut carried = serde_json::Map::new();
         for table in CARRIED {
-            let by_hand = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2 AND record_id IS NULL");
+            let by_hand = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2{BY_HAND}");
             let ids = scope.ids(&by_hand, [merge.loser.into()]).await?;
             scope.point(table, "id", &ids.iter().map(|id| (*id, merge.winner)).collect::<Vec<_>>()).await?;
             carried.insert(table.to_owned(), json!(ids));
@@ -153,17 +153,21 @@ pub(crate) const BLANK: &str = "UPDATE customer SET record_key = NULL, name = NU
     status = NULL, owner_id = NULL, department_id = NULL, provenance = '[]', completeness = 0, score = 0, issues = '[\"no_records\"]', digest = NULL, \
     version = version + 1 WHERE tenant_id = $1 AND id = $2";
 
-/// What may refer to a customer that has no records any more, and keep it.
-const REFERRING: [(&str, &str); 8] = [
-    ("source_record", "customer_id"),
-    ("customer_order", "customer_id"),
-    ("contact_record", "customer_id"),
-    ("ticket", "customer_id"),
-    ("consent", "customer_id"),
-    ("relation", "customer_id"),
-    ("relation", "other_id"),
-    ("pin", "customer_id"),
+/// What may refer to a customer that has no records any more, and keep it: the table, the column, and which of its rows. What a record
+/// tells of is where its record is.
+const REFERRING: [(&str, &str, &str); 8] = [
+    ("source_record", "customer_id", ""),
+    ("customer_order", "customer_id", BY_HAND),
+    ("contact_record", "customer_id", BY_HAND),
+    ("ticket", "customer_id", BY_HAND),
+    ("consent", "customer_id", ""),
+    ("relation", "customer_id", ""),
+    ("relation", "other_id", ""),
+    ("pin", "customer_id", ""),
 ];
+
+/// Rows that no import made.
+pub(crate) const BY_HAND: &str = " AND record_id IS NULL";
 
 /// Customers without records go, and those that went up in them, with what the journal says of them. Where something else still
 /// refers to one of them they stay, empty.
@@ -174,9 +178,9 @@ pub(crate) async fn vacate(scope: &Scope, customers: &[Uuid]) -> Result<(), Erro
         let family: Vec<Uuid> = heirs.keys().copied().collect();
         let mut stay: HashSet<Uuid> = HashSet::new();
         for part in family.chunks(5_000) {
-            for (table, column) in REFERRING {
+            for (table, column, which) in REFERRING {
                 let (these, values) = scope.named(column, part, 2);
-                let referred = scope.ids(&format!("SELECT DISTINCT {column} AS id FROM {table} WHERE tenant_id = $1 AND {these}"), values).await?;
+                let referred = scope.ids(&format!("SELECT DISTINCT {column} AS id FROM {table} WHERE tenant_id = $1 AND {these}{which}"), values).await?;
                 stay.extend(referred.iter().filter_map(|id| heirs.get(id)));
             }
         }
@@ -252,7 +256,7 @@ pub async fn unmerge(change: &Change, entry: Uuid) -> Result<(Customer, Customer
     hold(scope, theirs.and(record::Column::Id.is_in(moved)).into_condition(), row.loser_id).await?;
     for table in CARRIED {
         // What went on from there meanwhile, with an earlier merge that was undone first, stays where it is.
-        let still = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2 AND record_id IS NULL");
+        let still = format!("SELECT id FROM {table} WHERE tenant_id = $1 AND customer_id = $2{BY_HAND}");
         let still = scope.ids(&still, [winner.id().into()]).await?;
         let carried = row.carried.as_ref().map(|carried| ids(&carried[table])).unwrap_or_default();
         let back: Vec<(Uuid, Uuid)> = carried.into_iter().filter(|id| still.contains(id)).map(|id| (id, row.loser_id)).collect();

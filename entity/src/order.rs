@@ -55,6 +55,16 @@ impl Child for Row {
     const ID: &'static str = "h.id";
     const ORDER: &'static str = "h.ordered_at DESC NULLS LAST, h.id DESC";
     const READ: [&'static str; 10] = ["h.ordered_at", "h.number", "h.status", "h.items", "", "", "", "h.amount_fen", "", ""];
+    /// On SQLite no index has all orders by customer. They are found through their records, which are their customer's; those that a person
+    /// wrote down have none.
+    fn of(postgres: bool, whose: &str) -> String {
+        let theirs = format!("h.tenant_id = $1 AND {whose}");
+        if postgres {
+            return format!("FROM {} WHERE {theirs}", Self::FROM);
+        }
+        let through = "FROM source_record AS h CROSS JOIN customer_order AS o ON o.tenant_id = h.tenant_id AND o.record_id = h.id";
+        format!("FROM (SELECT o.* {through} WHERE {theirs} UNION ALL SELECT h.* FROM {} WHERE {theirs} AND h.record_id IS NULL) AS h WHERE TRUE", Self::FROM)
+    }
     fn read(row: &Slots) -> Result<Self, DbErr> {
         Ok(Self { id: row.id()?, number: row.get(1)?, amount_fen: row.get(7)?, ordered_at: row.get(0)?, status: row.get(2)?, items: row.get(3)? })
     }

@@ -23,6 +23,7 @@ mod m20261122_000017_statistics;
 mod m20261123_000018_references;
 mod m20261123_000019_customer_type;
 mod m20261130_000020_repeats;
+mod m20261130_000021_orders;
 mod sql;
 
 /// Why the tables could not be brought up to date.
@@ -120,6 +121,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000018_references::Migration),
             Box::new(m20261123_000019_customer_type::Migration),
             Box::new(m20261130_000020_repeats::Migration),
+            Box::new(m20261130_000021_orders::Migration),
         ]
     }
 }

@@ -33,6 +33,10 @@ async fn standing(home: &Home, orders: &str) -> (i64, i64) {
     let orphans = "SELECT count(*) FROM source_record r WHERE r.repeats IS NOT NULL AND (r.held_for IS NOT NULL OR NOT EXISTS (SELECT 1 FROM source_record s \
         WHERE s.tenant_id = r.tenant_id AND s.customer_id = r.customer_id AND s.likeness = r.likeness AND s.repeats IS NULL))";
     assert_eq!(raw.number(orphans).await, 0, "{:?}: nobody stands for some", home.engine);
+    // SQLite finds orders through their records.
+    let elsewhere = "SELECT count(*) FROM customer_order o JOIN source_record r ON r.tenant_id = o.tenant_id AND r.id = o.record_id \
+        WHERE o.customer_id IS DISTINCT FROM r.customer_id";
+    assert_eq!(raw.number(elsewhere).await, 0, "{:?}: an order is another's than its record", home.engine);
     let count = |which: &str| format!("SELECT count(*) FROM source_record WHERE external_id LIKE '{orders}%' AND repeats IS {which}");
     (raw.number(&count("NULL")).await, raw.number(&count("NOT NULL")).await)
 }

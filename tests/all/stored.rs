@@ -97,6 +97,29 @@ async fn the_database_refuses_links_across_tenants() {
         let refused =
             raw.run(&format!("UPDATE customer SET owner_id = {literal} WHERE tenant_id = (SELECT id FROM tenant WHERE slug = 'acme')")).await.unwrap_err();
         assert!(refused.to_lowercase().contains("foreign key"), "{refused}");
+
+        raw.as_tenant(home.engine, "globex").await;
+        let theirs = raw.text(&format!("SELECT {hex} FROM customer WHERE tenant_id = (SELECT id FROM tenant WHERE slug = 'globex') LIMIT 1")).await;
+        raw.as_tenant(home.engine, "acme").await;
+        let (theirs, fresh) = if sqlite { (format!("X'{theirs}'"), "randomblob(16)") } else { (format!("'{theirs}'"), "gen_random_uuid()") };
+        let acme = "(SELECT id FROM tenant WHERE slug = 'acme')";
+        let by_hand =
+            |customer: &str| format!("INSERT INTO customer_order (tenant_id, id, customer_id, number) VALUES ({acme}, {fresh}, {customer}, 'by hand')");
+        let owned = "(SELECT customer_id FROM customer_order WHERE number = 'by hand')";
+        raw.run("BEGIN").await.unwrap();
+        raw.run(&by_hand(&format!("(SELECT id FROM customer WHERE tenant_id = {acme} LIMIT 1)"))).await.unwrap();
+        for statement in [
+            format!("UPDATE customer_order SET customer_id = {theirs} WHERE tenant_id = {acme} AND number = 'by hand'"),
+            format!("UPDATE customer_order SET customer_id = {theirs} WHERE tenant_id = {acme} AND record_id IS NOT NULL"),
+            by_hand(&theirs),
+            format!("DELETE FROM customer WHERE tenant_id = {acme} AND id = {owned}"),
+        ] {
+            raw.run("SAVEPOINT before").await.unwrap();
+            let refused = raw.run(&statement).await.expect_err(&statement);
+            assert!(refused.to_lowercase().contains("foreign key"), "{statement}: {refused}");
+            raw.run("ROLLBACK TO before").await.unwrap();
+        }
+        raw.run("ROLLBACK").await.unwrap();
     }
 }
 

@@ -17,6 +17,11 @@ pub static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let profile = dir.parent().unwrap().to_owned();
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--workspace", "--bin", "panorama"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    // What cargo says of this package makes build scripts that look at it run again, and most of the program be built again.
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))) {
+        build.env_remove(name);
+    }
     if profile.ends_with("release") {
         build.arg("--release");
     }
