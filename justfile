@@ -19,10 +19,11 @@ generate:
     cargo run --quiet -- schema > docs/schema.graphql
     cargo run --quiet -- dictionary > docs/data-dictionary.md
     cargo run --quiet -- matrix > docs/policy-matrix.md
+    GENERATE=1 cargo test --workspace -p tests --test all -- plans::what_is_asked_lies_on_one_shard
 
 # how fast questions are answered on both databases, against one SQL statement that makes the same tree
-bench customers="20000" seconds="5":
-    cargo bench -p tests --bench questions -- {{customers}} {{seconds}}
+bench customers="200000" seconds="5":
+    cargo bench --workspace --bench questions -- {{customers}} {{seconds}}
 
 # how fast files become durable sealed rows, on both databases, against loading them as they are
 bench-import rows="1000000":

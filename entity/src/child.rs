@@ -36,6 +36,7 @@ pub trait Child: sealed::Kind + Sized {
     /// The key.
     const ID: &'static str;
     /// From where those of customers are read, by what says whose of `h`.
+    #[must_use]
     fn of(_postgres: bool, whose: &str) -> String {
         format!("FROM {} WHERE h.tenant_id = $1 AND {whose}", Self::FROM)
     }

@@ -252,26 +252,25 @@ async fn shred(scope: &Scope, Stored { family, records, elsewhere, shared }: &St
         }
     }
     for (table, set, left) in TOLD {
-        let told = |table: &str, which: &str| format!("UPDATE {table} SET {set} WHERE tenant_id = $1 AND {which} AND ({left})");
         let past = format!("{table}_past");
         let of_shredded = format!(
             " AND EXISTS (SELECT 1 FROM source_record_past AS p WHERE p.tenant_id = {past}.tenant_id AND p.id = {past}.record_id AND p.replaced_by = {past}.replaced_by AND p.record_key IS NULL)"
         );
-        let (of_record, of_customer) = (|marks: &str| format!("record_id IN ({marks})"), |marks: &str| format!("customer_id IN ({marks})"));
-        let through = |marks: &str| of_record(&format!("SELECT id FROM source_record WHERE tenant_id = $1 AND {}", of_customer(marks)));
-        let by_hand = |marks: &str| of_customer(marks) + BY_HAND;
-        let given_away = |marks: &str| of_record(marks) + of_shredded.as_str();
-        let whose: [(&str, &[Uuid], &(dyn Fn(&str) -> String + Sync)); 5] = [
-            (table, family, &through),
-            (table, family, &by_hand),
-            (&past, records, &of_record),
-            (&past, family, &of_customer),
-            (&past, elsewhere, &given_away),
-        ];
-        for (table, ids, which) in whose {
-            for chunk in ids.chunks(CHUNK) {
-                count(table, scope.run(&told(table, &which(&marks(chunk.len(), 2))), chunk.iter().map(|id| (*id).into())).await?);
-            }
+        let of = |column: &str, ids: &[Uuid]| format!("{column} IN ({})", marks(ids.len(), 2));
+        let mut parts: Vec<(&str, &[Uuid], String)> = Vec::new();
+        for family in family.chunks(CHUNK) {
+            let theirs = of("customer_id", family);
+            parts.push((table, family, format!("record_id IN (SELECT id FROM source_record WHERE tenant_id = $1 AND {theirs})")));
+            parts.push((table, family, format!("{theirs}{BY_HAND}")));
+            parts.push((&past, family, theirs));
+        }
+        parts.extend(records.chunks(CHUNK).map(|records| (past.as_str(), records, of("record_id", records))));
+        parts.extend(elsewhere.chunks(CHUNK).map(|records| (past.as_str(), records, of("record_id", records) + of_shredded.as_str())));
+        for (table, ids, which) in parts {
+            count(
+                table,
+                scope.run(&format!("UPDATE {table} SET {set} WHERE tenant_id = $1 AND {which} AND ({left})"), ids.iter().map(|id| (*id).into())).await?,
+            );
         }
     }
     for chunk in records.chunks(CHUNK) {

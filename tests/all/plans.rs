@@ -1,7 +1,10 @@
-//! How PostgreSQL finds what is asked for among many rows, by the plans of the very statements that the program sends.
+//! How PostgreSQL finds what is asked for among many rows, by the plans of the very statements that the program sends; and that each of them
+//! lies on one shard of Citus.
 
 use serde_json::json;
 use tests::{Engine, Home, Raw, engines};
+
+use crate::generated;
 
 /// Ten copies of each customer with all that hangs on them; nobody can open their cells. Other references of theirs are not
 /// checked meanwhile.
@@ -11,6 +14,15 @@ const COPIES: &str = "SET session_replication_role = replica;
         'phone_index', '\\x' || md5(random()::text) || md5(random()::text)))).* FROM copy JOIN customer c ON c.tenant_id = copy.tenant_id AND c.id = was;
     INSERT INTO customer_tag SELECT t.tenant_id, now, tag_id FROM copy JOIN customer_tag t ON t.tenant_id = copy.tenant_id AND t.customer_id = was;";
 const HANGING: [&str; 4] = ["customer_order", "contact_record", "ticket", "source_record"];
+
+/// The same program again, of which the log tells every statement with its plan: its connections are new.
+async fn explained(home: &Home, owner: &Raw) -> Home {
+    let database = owner.text("SELECT current_database()::text").await;
+    for setting in ["session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0"] {
+        owner.run(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
+    }
+    home.again().await
+}
 
 /// Copies of the rows of a table that hang on customers.
 fn hanging(table: &str) -> String {
@@ -31,12 +43,7 @@ async fn what_is_asked_among_many_is_found_by_indexes() {
     let counted = ["customer", "customer_tag"].into_iter().chain(HANGING).map(|table| format!("ANALYZE {table};")).collect::<String>();
     owner.run(&format!("{COPIES} {} {counted}", HANGING.map(hanging).concat())).await.unwrap();
     assert!(owner.number("SELECT count(*) FROM customer").await > 10_000);
-    let database = owner.text("SELECT current_database()::text").await;
-    for setting in ["session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0"] {
-        owner.run(&format!("ALTER DATABASE {database} SET {setting}")).await.unwrap();
-    }
-    // Its connections are new.
-    let served = home.again().await;
+    let served = explained(&home, &owner).await;
     let desk = |persona| served.tenant("acme").persona(persona).purpose("customer_service");
     let own = desk("support").query("{ customers(first: 1) { nodes { id } } }").await.data()["customers"]["nodes"][0]["id"].clone();
 
@@ -73,4 +80,77 @@ async fn what_is_asked_among_many_is_found_by_indexes() {
             assert!(used.iter().all(down), "{index} is not asked by {column} for {question}: {plans}");
         }
     }
+}
+
+/// Tables whose rows belong to tenants, of which the benches' questions read.
+const READ: [&str; 8] = ["customer", "customer_tag", "tag", "customer_order", "contact_record", "ticket", "source_record", "source_system"];
+
+/// By what the tables of a statement are called in it.
+fn called(statement: &str) -> Vec<String> {
+    let words: Vec<&str> = statement.split([' ', '(', ')', ',']).filter(|word| !word.is_empty()).collect();
+    let bare = |at: usize| words.get(at).map_or("", |word| word.trim_matches('"'));
+    let named = words.iter().enumerate().filter(|(_, word)| matches!(**word, "FROM" | "JOIN")).map(|(at, _)| at + 1);
+    let tables = named.filter(|at| READ.contains(&bare(*at)));
+    tables.map(|at| if bare(at + 1) == "AS" { bare(at + 2) } else { bare(at) }.to_owned()).collect()
+}
+
+/// Whether all its tables are asked for rows of the tenant that is the first parameter, by themselves or by one that is: what Citus sends
+/// to one shard as it stands.
+fn of_one_tenant(statement: &str) -> bool {
+    let text = statement.replace('"', "");
+    let calls = called(statement);
+    let mut of: Vec<&String> = calls.iter().filter(|one| text.contains(&format!("{one}.tenant_id = $1"))).collect();
+    loop {
+        let joined = |one: &&String| {
+            of.iter()
+                .any(|other| text.contains(&format!("{one}.tenant_id = {other}.tenant_id")) || text.contains(&format!("{other}.tenant_id = {one}.tenant_id")))
+        };
+        let more: Vec<&String> = calls.iter().filter(|one| !of.contains(one)).filter(joined).collect();
+        if more.is_empty() {
+            return !calls.is_empty() && calls.iter().all(|one| of.contains(&one));
+        }
+        of.extend(more);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_lies_on_one_shard() {
+    assert!(of_one_tenant("SELECT t.name FROM customer_tag AS h JOIN tag AS t ON t.tenant_id = h.tenant_id AND t.id = h.tag_id WHERE h.tenant_id = $1"));
+    assert!(!of_one_tenant("SELECT t.name FROM customer_tag AS h JOIN tag AS t ON t.id = h.tag_id WHERE h.tenant_id = $1"));
+    assert!(!of_one_tenant("SELECT number FROM customer WHERE id = $1"));
+    if !engines().contains(&Engine::Postgres) {
+        return;
+    }
+    let home = Home::of(Engine::Postgres).await;
+    let owner = Raw::connect(&tests::as_owner(&home.config.url())).await;
+    let served = explained(&home, &owner).await;
+    let own = served.tenant("acme").persona("support").purpose("customer_service").query("{ customers(first: 1) { nodes { id } } }").await.data()["customers"]
+        ["nodes"][0]["id"]
+        .clone();
+    let mut page = "# What PostgreSQL is asked\n\nThe statements by which the questions of the benches are answered, as the program sends them, in a transaction that has begun with\n\
+        `BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL app.tenant = '…'`. `$1` is the tenant, in all of them and for all of their tables, so that each lies on\n\
+        one shard where these are distributed by `tenant_id` ([scaling](scaling.md)). A test writes this page and holds it to that.\n"
+        .to_owned();
+    for (name, role, purpose, question) in tests::questions::asked().into_iter().filter(|(name, ..)| !matches!(*name, "Q6" | "W1")) {
+        let ask = async || {
+            let desk = served.tenant("acme").persona(role);
+            let desk = if let Some(purpose) = purpose { desk.purpose(purpose) } else { desk };
+            desk.ask(&question, json!({ "id": own, "phone": "13812345678" })).await.data();
+        };
+        // The second time nothing is looked up that is kept.
+        ask().await;
+        let before = tests::postgres_log().len();
+        ask().await;
+        let log = tests::postgres_log()[before..].to_owned();
+        let statements: Vec<&str> = log.split("Query Text: ").skip(1).map(|rest| rest.lines().next().unwrap_or_default()).collect();
+        let mut asked: Vec<&str> = statements.into_iter().filter(|statement| !called(statement).is_empty()).collect();
+        asked.dedup();
+        assert!(!asked.is_empty(), "{name}: {log}");
+        page.extend(["\n## ", name, "\n\n```graphql\n", &question, "\n```\n"]);
+        for statement in asked {
+            assert!(of_one_tenant(statement), "{name}: {statement}");
+            page.extend(["\n```sql\n", statement, "\n```\n"]);
+        }
+    }
+    generated::check("statements.md", &page);
 }

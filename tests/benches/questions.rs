@@ -1,4 +1,4 @@
-//! `cargo bench --bench questions -- [CUSTOMERS] [SECONDS] [QUESTION…]`: twenty thousand customers, five seconds and all questions by
+//! `cargo bench --bench questions -- [CUSTOMERS] [SECONDS] [QUESTION…]`: two hundred thousand customers, five seconds and all questions by
 //! default; every event synced to disk. See [`tests::questions`].
 
 #[tokio::main]
@@ -7,5 +7,5 @@ async fn main() {
     // Cargo adds a flag of its own.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let number = |at: usize, default: u64| arguments.get(at).map_or(default, |n| n.parse().expect("a number"));
-    tests::questions::ask(number(0, 20_000), number(1, 5), arguments.get(2..).unwrap_or_default()).await;
+    tests::questions::ask(number(0, 200_000), number(1, 5), arguments.get(2..).unwrap_or_default()).await;
 }

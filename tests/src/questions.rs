@@ -83,6 +83,12 @@ fn questions() -> Vec<Question> {
     ]
 }
 
+/// What is asked: its name, by whom, for what purpose, and the document.
+#[must_use]
+pub fn asked() -> Vec<(&'static str, &'static str, Option<&'static str>, String)> {
+    questions().into_iter().map(|question| (question.name, question.role, question.purpose, question.query)).collect()
+}
+
 /// Asks these questions, or all when none is named, of so many customers, each for so many seconds; with none, it is only looked
 /// whether the answers are right.
 pub async fn ask(customers: u64, seconds: u64, named: &[String]) {
