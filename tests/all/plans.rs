@@ -94,12 +94,12 @@ fn called(statement: &str) -> Vec<String> {
     tables.map(|at| if bare(at + 1) == "AS" { bare(at + 2) } else { bare(at) }.to_owned()).collect()
 }
 
-/// Whether all its tables are asked for rows of the tenant that is the first parameter, by themselves or by one that is: what Citus sends
-/// to one shard as it stands.
+/// Whether all its tables are asked for rows of a tenant that is a parameter, by themselves or by one that is: what Citus sends to one
+/// shard as it stands. (All that is bound to a tenant is bound to that of the scope.)
 fn of_one_tenant(statement: &str) -> bool {
     let text = statement.replace('"', "");
     let calls = called(statement);
-    let mut of: Vec<&String> = calls.iter().filter(|one| text.contains(&format!("{one}.tenant_id = $1"))).collect();
+    let mut of: Vec<&String> = calls.iter().filter(|one| text.contains(&format!("{one}.tenant_id = $"))).collect();
     loop {
         let joined = |one: &&String| {
             of.iter()
@@ -128,8 +128,8 @@ async fn what_is_asked_lies_on_one_shard() {
         ["nodes"][0]["id"]
         .clone();
     let mut page = "# What PostgreSQL is asked\n\nThe statements by which the questions of the benches are answered, as the program sends them, in a transaction that has begun with\n\
-        `BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL app.tenant = '…'`. `$1` is the tenant, in all of them and for all of their tables, so that each lies on\n\
-        one shard where these are distributed by `tenant_id` ([scaling](scaling.md)). A test writes this page and holds it to that.\n"
+        `BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL app.tenant = '…'`. Each of their tables is asked for rows of one tenant, the same in all of\n\
+        them, so that each lies on one shard where they are distributed by `tenant_id` ([scaling](scaling.md)). A test writes this page and holds it to that.\n"
         .to_owned();
     for (name, role, purpose, question) in tests::questions::asked().into_iter().filter(|(name, ..)| !matches!(*name, "Q6" | "W1")) {
         let ask = async || {
