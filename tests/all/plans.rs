@@ -1,6 +1,7 @@
 //! How PostgreSQL finds what is asked for among many rows, by the plans of the very statements that the program sends; and that each of them
 //! lies on one shard of Citus.
 
+use api::intake::{self, File, Options};
 use serde_json::json;
 use tests::{Engine, Home, Raw, engines};
 
@@ -153,4 +154,28 @@ async fn what_is_asked_lies_on_one_shard() {
         }
     }
     generated::check("statements.md", &page);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_tenant_that_nobody_counted_are_found_by_their_ids() {
+    if !engines().contains(&Engine::Postgres) {
+        return;
+    }
+    let home = Home::of(Engine::Postgres).await;
+    let owner = Raw::connect(&tests::as_owner(&home.config.url())).await;
+    owner.run("ANALYZE source_record").await.unwrap();
+    let served = explained(&home, &owner).await;
+    let late = served.house.create_tenant("late", "后来者").await.unwrap();
+    let steward = served.house.operator(late.id, "test", "steward", Some("data_quality"));
+    let mut orders = "订单编号,买家昵称,收货人手机,邮箱,商品名称,数量,实付金额,下单时间,收货地址,订单状态,买家留言\n".to_owned();
+    orders.extend((0..11_000).map(|n| format!("L{n},吕秋白,139{:08},,保温杯,1,10.00,2024-05-01 10:00:00,,交易成功,\n", 10_000_000 + n)));
+    let before = tests::postgres_log().len();
+    let files = [File::of("ecom", "orders.csv", orders.into_bytes())];
+    intake::run(&served.house, &steward, &files, &Options::default(), &mut |_| {}).await.map_err(|stop| stop.to_string()).unwrap();
+    let log = tests::postgres_log()[before..].to_owned();
+    let plans: Vec<&str> = log.split("Query Text: ").filter(|plan| plan.starts_with("SELECT") && plan.contains("\"external_id\" = ANY")).collect();
+    assert!(plans.len() >= 3, "{}", plans.len());
+    for plan in plans {
+        assert!(plan.contains("using source_record_tenant_id_source_id_external_id_key on"), "{plan}");
+    }
 }

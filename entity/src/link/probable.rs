@@ -208,7 +208,7 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     crate::keys::indexed_alike(scope).await?;
     // The first batch fills what the second asks: both are counted, for a tenant that is new among others.
     run.compared += 1;
-    scope.count_grown(&["source_record", "customer", "block_key", "match_pair"], run.compared <= 2).await?;
+    scope.count_grown(&["source_record", "customer", "customer_order", "contact_record", "ticket", "block_key", "match_pair"], run.compared <= 2).await?;
     let mut passed = Passed::default();
     // What an earlier model joined is weighed by this one before anything else is.
     let stale = scope.find::<pairs::Entity>().filter(pairs::Column::State.eq(pair::STALE)).order_by_asc(pairs::Column::Id);
