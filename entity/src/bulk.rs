@@ -178,7 +178,7 @@ impl Scope {
             return Ok(());
         }
         let named: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
-        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND ($2 OR pg_relation_size(oid) / 8192 > 4 * relpages + 50)";
+        let grown = "SELECT relname::text AS name FROM pg_class WHERE oid = ANY($1::regclass[]) AND ($2 OR pg_relation_size(oid) / 8192 > 4 * relpages + 50) ORDER BY relname";
         for row in self.tx().query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, grown, [named.into(), all.into()])).await? {
             let name: String = row.try_get("", "name")?;
             // Three thousand rows tell it as much as it needs to know of ids; those that it counts by itself it counts better.

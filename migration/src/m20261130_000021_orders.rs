@@ -11,9 +11,12 @@ use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, Statement};
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-const INDEX: [&str; 5] = [
+const INDEX: [&str; 7] = [
     "DROP INDEX order_customer",
     "CREATE INDEX order_customer ON customer_order (tenant_id, customer_id, ordered_at) WHERE record_id IS NULL",
+    // With their keys, so that nothing is read of the records themselves.
+    "DROP INDEX source_record_customer",
+    "CREATE INDEX source_record_customer ON source_record (tenant_id, customer_id, repeats, held_for, id)",
     "CREATE TRIGGER customer_with_orders BEFORE DELETE ON customer
      WHEN EXISTS (SELECT 1 FROM customer_order WHERE tenant_id = OLD.tenant_id AND customer_id = OLD.id AND record_id IS NULL)
      BEGIN SELECT RAISE(ABORT, 'FOREIGN KEY constraint failed'); END",
