@@ -170,6 +170,15 @@ impl Scope {
         (format!("{column} IN ({})", marks.join(", ")), ids.iter().map(|id| Value::from(*id)).collect())
     }
 
+    /// Has PostgreSQL plan what follows in this transaction without its values: a tenant is then as large as tenants are on average. One of
+    /// which it has counted no row yet, among others of which it has, would be looked up by the tenant alone.
+    pub(crate) async fn plan_for_any(&self) -> Result<(), Error> {
+        if self.tx().get_database_backend() == DbBackend::Postgres {
+            self.tx().execute_unprepared("SET LOCAL plan_cache_mode = force_generic_plan").await?;
+        }
+        Ok(())
+    }
+
     /// Has PostgreSQL count tables that have grown much since it did so last: without knowing what is in them it would look rows
     /// up in ways that are right for empty ones. Where it counts by itself, it only does so once a minute. With `all` set it counts
     /// the others too: of a new tenant's rows among many others' it would know nothing.

@@ -45,10 +45,9 @@ struct Begin {
 const BEGIN_READER: Begin = Begin { postgres: "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;", sqlite: "BEGIN" };
 
 /// Whoever writes looks rows up by their keys. Tables grow from nothing meanwhile, and a plan made for the few rows of a moment
-/// ago would read a table whole: PostgreSQL is told not to. Nor is it to plan for a tenant by name: one of which it has counted no row
-/// yet, among others of which it has, would be looked up by the tenant alone.
+/// ago would read a table whole: PostgreSQL is told not to.
 const BEGIN_WRITER: Begin = Begin {
-    postgres: "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;",
+    postgres: "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;",
     sqlite: "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
 };
 

@@ -16,6 +16,9 @@ const COPIES: &str = "SET session_replication_role = replica;
     INSERT INTO customer_tag SELECT t.tenant_id, now, tag_id FROM copy JOIN customer_tag t ON t.tenant_id = copy.tenant_id AND t.customer_id = was;";
 const HANGING: [&str; 4] = ["customer_order", "contact_record", "ticket", "source_record"];
 
+/// There is one log of the cluster: whoever reads plans in it is alone.
+static LOG: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The same program again, of which the log tells every statement with its plan: its connections are new.
 async fn explained(home: &Home, owner: &Raw) -> Home {
     let database = owner.text("SELECT current_database()::text").await;
@@ -39,6 +42,7 @@ async fn what_is_asked_among_many_is_found_by_indexes() {
     if !engines().contains(&Engine::Postgres) {
         return;
     }
+    let _alone = LOG.lock().await;
     let home = Home::of(Engine::Postgres).await;
     let owner = Raw::connect(&tests::as_owner(&home.config.url())).await;
     let counted = ["customer", "customer_tag"].into_iter().chain(HANGING).map(|table| format!("ANALYZE {table};")).collect::<String>();
@@ -122,6 +126,7 @@ async fn what_is_asked_lies_on_one_shard() {
     if !engines().contains(&Engine::Postgres) {
         return;
     }
+    let _alone = LOG.lock().await;
     let home = Home::of(Engine::Postgres).await;
     let owner = Raw::connect(&tests::as_owner(&home.config.url())).await;
     let served = explained(&home, &owner).await;
@@ -161,6 +166,7 @@ async fn rows_of_a_tenant_that_nobody_counted_are_found_by_their_ids() {
     if !engines().contains(&Engine::Postgres) {
         return;
     }
+    let _alone = LOG.lock().await;
     let home = Home::of(Engine::Postgres).await;
     let owner = Raw::connect(&tests::as_owner(&home.config.url())).await;
     owner.run("ANALYZE source_record").await.unwrap();

@@ -50,6 +50,7 @@ pub async fn batch(change: &Change, run: &mut Run, import: &Import, mut batch: B
     run.renew(scope).await?;
     // Behind the wait: what other imports met of a version is told by the times.
     let at = now(change, begun);
+    scope.plan_for_any().await?;
     scope.count_grown(&["source_record", "customer", "customer_order", "contact_record", "ticket"], false).await?;
     import.follow(change);
     if !keys::hold(scope, &batch.keys).await? {
