@@ -211,7 +211,9 @@ pub async fn batch(change: &Change, run: &mut Run, learned: &Learned) -> Result<
     scope.count_grown(&["source_record", "customer", "customer_order", "contact_record", "ticket", "block_key", "match_pair"], run.compared <= 2).await?;
     let mut passed = Passed::default();
     // What an earlier model joined is weighed by this one before anything else is.
-    let stale = scope.find::<pairs::Entity>().filter(pairs::Column::State.eq(pair::STALE)).order_by_asc(pairs::Column::Id);
+    // (By its word, which a plan without values knows too: a rehearsal is one transaction with the batches of its imports.)
+    let is_stale = Expr::col(pairs::Column::State).eq(Expr::cust(format!("'{}'", pair::STALE)));
+    let stale = scope.find::<pairs::Entity>().filter(is_stale).order_by_asc(pairs::Column::Id);
     let stale = stale.limit(BATCH).all(scope.tx()).await?;
     if !stale.is_empty() {
         let apart = again(change, run, learned, stale, &mut passed).await?;

@@ -44,8 +44,6 @@ pub(super) async fn pool(url: &str, connections: u32, pages: u32) -> Result<Data
             .pragma("secure_delete", "ON")
             // Who copies the log beside may not keep up.
             .pragma("wal_autocheckpoint", "160000")
-            // A page of rows is handed over at once: of two threads that wait for each other every fifty rows none gets on.
-            .row_buffer_size(1_000)
     });
     // A commit that failed may leave a connection that counts a transaction which is none: nobody gets it again.
     options.map_sqlx_sqlite_pool_opts(|options| options.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) })));
