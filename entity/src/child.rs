@@ -1,6 +1,8 @@
 //! What hangs on customers: the newest few of each kind, of a whole page's customers, in one statement. Each statement more would
 //! be a round trip more.
 
+mod place;
+
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -8,12 +10,12 @@ use chrono::{DateTime, Utc};
 use policy::Field;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DbBackend, QueryResult, TryGetable};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::customer::Customer;
 use crate::guard::{Open, Reaching, Whose};
 use crate::{Error, Scope, Session, contact, customer, order, record, tag, ticket};
+
+pub use place::{Connection, Place, Stretch};
 
 /// Which kinds there are: nobody outside can add one and have it read what it likes.
 mod sealed {
@@ -58,7 +60,7 @@ pub trait Child: sealed::Kind + Sized {
     }
 }
 
-/// The slots that rows of all kinds are read into, behind their kind, customer and key.
+/// The slots that rows of all kinds are read into, behind their kind, customer and key. What no kind of a question fills is not in it.
 const SLOTS: [(&str, &str); 10] = [
     ("at", "timestamptz"),
     ("a", "text"),
@@ -71,158 +73,62 @@ const SLOTS: [(&str, &str); 10] = [
     ("m", "bigint"),
     ("n", "bigint"),
 ];
-const NAMES: &str = "kind, customer_id, id, at, a, b, c, sealed, record_key, who, l, m, n";
+
+/// Which slots are in an answer: a bit for each.
+#[derive(Clone, Copy)]
+struct Filled(u16);
+
+impl Filled {
+    /// Those that a kind fills.
+    fn by<C: Child>() -> Self {
+        let filled = (0..SLOTS.len()).filter(|slot| !C::READ[*slot].is_empty());
+        Self(filled.fold(0, |all, slot| all | 1 << slot))
+    }
+
+    fn has(self, slot: usize) -> bool {
+        self.0 & (1 << slot) != 0
+    }
+
+    /// What is read of a kind.
+    fn read<C: Child>(self, postgres: bool) -> String {
+        let mut read = format!("{} AS kind, h.customer_id AS customer_id, {} AS id", C::KIND, C::ID);
+        for (_, ((name, of), expression)) in SLOTS.into_iter().zip(C::READ).enumerate().filter(|(slot, _)| self.has(*slot)) {
+            match expression {
+                "" if postgres => read.extend([", NULL::", of, " AS ", name]),
+                "" => read.extend([", NULL AS ", name]),
+                some => read.extend([", ", some, " AS ", name]),
+            }
+        }
+        read
+    }
+
+    /// What the columns are called.
+    fn names(self) -> String {
+        let filled = SLOTS.into_iter().enumerate().filter(|(slot, _)| self.has(*slot)).map(|(_, (name, _))| name);
+        ["kind", "customer_id", "id"].into_iter().chain(filled).collect::<Vec<_>>().join(", ")
+    }
+}
 
 /// A row of any kind.
-pub struct Slots(QueryResult);
+pub struct Slots {
+    row: QueryResult,
+    filled: Filled,
+}
 
 impl Slots {
     fn kind(&self) -> Result<i32, DbErr> {
-        self.0.try_get_by_index(0)
+        self.row.try_get_by_index(0)
     }
     fn customer(&self) -> Result<Uuid, DbErr> {
-        self.0.try_get_by_index(1)
+        self.row.try_get_by_index(1)
     }
     pub(crate) fn id(&self) -> Result<Uuid, DbErr> {
-        self.0.try_get_by_index(2)
+        self.row.try_get_by_index(2)
     }
     /// What is in a slot, counted from the time, which is 0.
     pub(crate) fn get<T: TryGetable>(&self, slot: usize) -> Result<T, DbErr> {
-        self.0.try_get_by_index(3 + slot)
-    }
-}
-
-/// Where a row stands among all that hangs on its customer: newest first, at the same time one kind behind the other, and in each
-/// the greater key first. Rows without a time come last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Place {
-    kind: u8,
-    at: Option<DateTime<Utc>>,
-    id: Uuid,
-}
-
-/// A connection of a customer, to which cursors are bound.
-#[derive(Clone, Copy)]
-pub struct Connection<'c> {
-    /// The customer.
-    pub customer: &'c Customer,
-    /// What it is called.
-    pub name: &'static str,
-}
-
-impl Connection<'_> {
-    fn query(&self, session: &Session) -> Uuid {
-        let hash = Sha256::digest(format!("{}\n{}\n{}", session.principal().subject(), self.customer.id(), self.name));
-        Uuid::from_slice(&hash[..16]).unwrap_or_default()
-    }
-
-    /// The cursor of a place, good for this caller, customer and connection.
-    ///
-    /// # Errors
-    /// The cipher refuses.
-    pub fn cursor(&self, session: &Session, place: Place) -> Result<Vec<u8>, Error> {
-        let place = serde_json::to_vec(&place).map_err(|_| Error::Invalid("cursor".to_owned()))?;
-        Ok(session.keyring().seal_cursor(self.query(session), &place)?)
-    }
-
-    /// The place of a cursor.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for one that was made for something else.
-    pub fn place(&self, session: &Session, cursor: &[u8]) -> Result<Place, Error> {
-        let stale = || Error::Invalid("not a cursor of this connection; start again without it".to_owned());
-        let place = session.keyring().open_cursor(self.query(session), cursor).map_err(|_| stale())?;
-        serde_json::from_slice(&place).map_err(|_| stale())
-    }
-}
-
-/// Which of a customer's rows, newest first: the first behind a place, or the last in front of one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Stretch {
-    /// Behind this place.
-    pub after: Option<Place>,
-    /// In front of this one.
-    pub before: Option<Place>,
-    /// The last of them, and not the first.
-    pub last: bool,
-    /// Only those that have a time.
-    pub timed: bool,
-}
-
-impl Stretch {
-    /// Whether it is not bounded by a place.
-    #[must_use]
-    pub const fn open(&self) -> bool {
-        self.after.is_none() && self.before.is_none()
-    }
-
-    /// Which rows of a kind are in it.
-    fn holds<C: Child>(&self, values: &mut Vec<Value>) -> String {
-        let after = self.after.map(|place| format!(" AND {}", place.behind::<C>(values))).unwrap_or_default();
-        let before = self.before.map(|place| format!(" AND {}", place.ahead::<C>(values))).unwrap_or_default();
-        let timed = if self.timed { format!(" AND {} IS NOT NULL", C::READ[0]) } else { String::new() };
-        format!("{after}{before}{timed}")
-    }
-
-    /// In which order its rows are looked for.
-    fn order<C: Child>(&self) -> String {
-        if self.last { C::ORDER.replace("DESC", "ASC").replace("NULLS LAST", "NULLS FIRST") } else { C::ORDER.to_owned() }
-    }
-}
-
-impl Place {
-    /// Which rows of a kind come in front of it.
-    fn ahead<C: Child>(&self, values: &mut Vec<Value>) -> String {
-        let mut bound = |value: Value| {
-            values.push(value);
-            format!("${}", values.len() + 1)
-        };
-        let (at, id) = (C::READ[0], C::ID);
-        let (later, same) = match self.at {
-            Some(time) => {
-                let time = bound(time.into());
-                (format!("{at} > {time}"), format!("{at} = {time}"))
-            }
-            None => (format!("{at} IS NOT NULL"), format!("{at} IS NULL")),
-        };
-        match C::KIND.cmp(&self.kind) {
-            Ordering::Less => format!("({later} OR {same})"),
-            Ordering::Equal => format!("({later} OR ({same} AND {id} > {}))", bound(self.id.into())),
-            Ordering::Greater => format!("({later})"),
-        }
-    }
-
-    /// Which rows of a kind come behind it.
-    fn behind<C: Child>(&self, values: &mut Vec<Value>) -> String {
-        let mut bound = |value: Value| {
-            values.push(value);
-            format!("${}", values.len() + 1)
-        };
-        let (at, id) = (C::READ[0], C::ID);
-        let (earlier, same) = match self.at {
-            Some(time) => {
-                let time = bound(time.into());
-                (format!("{at} < {time} OR {at} IS NULL"), format!("{at} = {time}"))
-            }
-            None => ("1 = 0".to_owned(), format!("{at} IS NULL")),
-        };
-        match C::KIND.cmp(&self.kind) {
-            Ordering::Less => format!("({earlier})"),
-            Ordering::Equal => format!("({earlier} OR ({same} AND {id} < {}))", bound(self.id.into())),
-            Ordering::Greater => format!("({earlier} OR {same})"),
-        }
-    }
-}
-
-impl Ord for Place {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at).then(self.kind.cmp(&other.kind)).then(other.id.cmp(&self.id))
-    }
-}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+        let before = self.filled.0 & ((1 << slot) - 1);
+        self.row.try_get_by_index(3 + before.count_ones() as usize)
     }
 }
 
@@ -302,6 +208,18 @@ impl Wanted {
             && same(self.lineages, other.lineages)
             && (self.tags || !other.tags)
     }
+
+    /// Which slots it fills, with tags or without.
+    fn fills(&self, tags: bool) -> Filled {
+        let each = [
+            (self.orders.is_some(), Filled::by::<order::Row>()),
+            (self.contacts.is_some(), Filled::by::<contact::Row>()),
+            (self.tickets.is_some(), Filled::by::<ticket::Row>()),
+            (self.lineages.is_some(), Filled::by::<record::Lineage>()),
+            (tags, Filled::by::<tag::Row>()),
+        ];
+        Filled(each.into_iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, filled)| all | filled.0))
+    }
 }
 
 /// What hangs on customers, of each kind as much as was wanted.
@@ -334,14 +252,17 @@ pub async fn hanging(session: &Session, customers: &[Customer], wanted: &Wanted,
     if customers.is_empty() {
         return Ok(hanging);
     }
-    let mut question = Question::of(session.scope(), customers, stretch);
+    // Tags have no time, so nothing of them is behind a place.
+    let tags = wanted.tags && stretch.open();
+    let mut question = Question::of(session.scope(), customers, stretch, wanted.fills(tags));
     question.ask::<order::Row>(wanted.orders);
     question.ask::<contact::Row>(wanted.contacts);
     question.ask::<ticket::Row>(wanted.tickets);
     question.ask::<record::Lineage>(wanted.lineages);
-    // Tags have no time, so nothing of them is behind a place.
-    question.ask::<tag::Row>((wanted.tags && stretch.open()).then_some(u64::MAX >> 1));
-    for row in question.answer().await? {
+    if tags {
+        question.ask_all::<tag::Row>();
+    }
+    let add = |row: Slots| {
         match u8::try_from(row.kind()?).unwrap_or(u8::MAX) {
             order::Row::KIND => hanging.orders.add(&row)?,
             contact::Row::KIND => hanging.contacts.add(&row)?,
@@ -349,7 +270,9 @@ pub async fn hanging(session: &Session, customers: &[Customer], wanted: &Wanted,
             record::Lineage::KIND => hanging.lineages.add(&row)?,
             _ => hanging.tags.add(&row)?,
         }
-    }
+        Ok(())
+    };
+    question.answer(add).await?;
     // Each part came in its order; that a union keeps it nobody promises.
     hanging.orders.sort_by(|a, b| a.place().cmp(&b.place()));
     hanging.contacts.sort_by(|a, b| a.place().cmp(&b.place()));
@@ -366,13 +289,14 @@ struct Question<'s> {
     whose: String,
     many: bool,
     stretch: Stretch,
+    filled: Filled,
     parts: Vec<String>,
     /// Behind the tenant.
     values: Vec<Value>,
 }
 
 impl<'s> Question<'s> {
-    fn of(scope: &'s Scope, customers: &[Customer], stretch: Stretch) -> Self {
+    fn of(scope: &'s Scope, customers: &[Customer], stretch: Stretch, filled: Filled) -> Self {
         let postgres = scope.tx().get_database_backend() == DbBackend::Postgres;
         let many = customers.len() != 1;
         let ids: Vec<Uuid> = customers.iter().map(Customer::id).collect();
@@ -381,7 +305,7 @@ impl<'s> Question<'s> {
             (true, true) => ("h.customer_id = one.id".to_owned(), vec![ids.into()]),
             (true, false) => scope.named("h.customer_id", &ids, 2),
         };
-        Self { scope, whose, many, stretch, parts: Vec::new(), values }
+        Self { scope, whose, many, stretch, filled, parts: Vec::new(), values }
     }
 
     fn ask<C: Child>(&mut self, limit: Option<u64>) {
@@ -389,40 +313,36 @@ impl<'s> Question<'s> {
         let postgres = self.scope.tx().get_database_backend() == DbBackend::Postgres;
         let (within, order) = (self.stretch.holds::<C>(&mut self.values), self.stretch.order::<C>());
         self.values.push(limit.cast_signed().into());
-        let (most, read, whose) = (self.values.len() + 1, columns::<C>(postgres), &self.whose);
+        let (most, read, names, whose) = (self.values.len() + 1, self.filled.read::<C>(postgres), self.filled.names(), &self.whose);
         let from = C::of(postgres, whose) + within.as_str();
         let kind = C::KIND;
         self.parts.push(match (self.many, postgres) {
             // Whoever asks for one's rows walks an index to its limit.
-            (false, _) => format!("SELECT {NAMES} FROM (SELECT {read} {from} ORDER BY {order} LIMIT ${most}) AS of{kind}"),
+            (false, _) => format!("SELECT {names} FROM (SELECT {read} {from} ORDER BY {order} LIMIT ${most}) AS of{kind}"),
             (true, true) => format!(
                 "SELECT of{kind}.* FROM unnest($2::uuid[]) AS one(id) CROSS JOIN LATERAL (SELECT {read} {from} ORDER BY {order} LIMIT ${most}) AS of{kind}"
             ),
             (true, false) => format!(
-                "SELECT {NAMES} FROM (SELECT {read}, ROW_NUMBER() OVER (PARTITION BY h.customer_id ORDER BY {order}) AS place {from}) WHERE place <= ${most}"
+                "SELECT {names} FROM (SELECT {read}, ROW_NUMBER() OVER (PARTITION BY h.customer_id ORDER BY {order}) AS place {from}) WHERE place <= ${most}"
             ),
         });
     }
 
-    async fn answer(self) -> Result<Vec<Slots>, Error> {
-        if self.parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(self.scope.rows(&self.parts.join(" UNION ALL "), self.values).await?.into_iter().map(Slots).collect())
+    /// Asks for all rows of a kind, in no order.
+    fn ask_all<C: Child>(&mut self) {
+        let postgres = self.scope.tx().get_database_backend() == DbBackend::Postgres;
+        let whose = if self.many && postgres { "h.customer_id = ANY($2::uuid[])" } else { self.whose.as_str() };
+        self.parts.push(format!("SELECT {} {}", self.filled.read::<C>(postgres), C::of(postgres, whose)));
     }
-}
 
-/// What is read of a kind.
-fn columns<C: Child>(postgres: bool) -> String {
-    let mut read = format!("{} AS kind, h.customer_id AS customer_id, {} AS id", C::KIND, C::ID);
-    for ((name, of), expression) in SLOTS.into_iter().zip(C::READ) {
-        match expression {
-            "" if postgres => read.extend([", NULL::", of, " AS ", name]),
-            "" => read.extend([", NULL AS ", name]),
-            some => read.extend([", ", some, " AS ", name]),
+    /// Hands the rows over as they come.
+    async fn answer(self, mut add: impl FnMut(Slots) -> Result<(), Error> + Send) -> Result<(), Error> {
+        if self.parts.is_empty() {
+            return Ok(());
         }
+        let filled = self.filled;
+        self.scope.each(&self.parts.join(" UNION ALL "), self.values, |row| add(Slots { row, filled })).await
     }
-    read
 }
 
 /// A row, with the customer that it belongs to, if the caller may see that one.
@@ -432,8 +352,9 @@ fn columns<C: Child>(postgres: bool) -> String {
 pub async fn get<C: Child>(session: &Session, id: Uuid) -> Result<Option<(Customer, Reaching<C>)>, Error> {
     let scope = session.scope();
     let postgres = scope.tx().get_database_backend() == DbBackend::Postgres;
-    let sql = format!("SELECT {} FROM {} WHERE h.tenant_id = $1 AND {} = $2 AND h.customer_id IS NOT NULL", columns::<C>(postgres), C::FROM, C::ID);
-    let Some(row) = scope.rows(&sql, [id.into()]).await?.pop().map(Slots) else { return Ok(None) };
+    let filled = Filled::by::<C>();
+    let sql = format!("SELECT {} FROM {} WHERE h.tenant_id = $1 AND {} = $2 AND h.customer_id IS NOT NULL", filled.read::<C>(postgres), C::FROM, C::ID);
+    let Some(row) = scope.rows(&sql, [id.into()]).await?.pop().map(|row| Slots { row, filled }) else { return Ok(None) };
     let customer = customer::get(session, row.customer()?).await?;
     let child = |customer: Customer| Ok((customer.clone(), Reaching::new(customer.whose(), C::read(&row)?)));
     customer.map(child).transpose()

@@ -340,6 +340,17 @@ impl Scope {
         Ok(self.tx.query_all_raw(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values)).await?)
     }
 
+    /// Hands the rows over, as they come, that a statement finds of which `$1` is this tenant.
+    pub(crate) async fn each(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+        take: impl FnMut(sea_orm::QueryResult) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();
+        self.tx.each(Statement::from_sql_and_values(self.tx.get_database_backend(), sql, values), take).await
+    }
+
     /// Runs a statement of which `$1` is this tenant. Returns how many rows it touched.
     pub(crate) async fn run(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64, Error> {
         let values: Vec<Value> = std::iter::once(self.tenant.into()).chain(values).collect();

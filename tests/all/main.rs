@@ -33,6 +33,7 @@ mod refused;
 mod repeats;
 mod rights;
 mod runs;
+mod selections;
 mod shown;
 mod steward;
 mod stored;

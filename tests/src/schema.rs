@@ -60,6 +60,23 @@ impl Schema {
         [("query", "Query"), ("mutation", "Mutation")].into_iter().flat_map(of).collect()
     }
 
+    /// Each field of a type that can be asked for without arguments (a view need not be said), with what can be asked below it to this depth, where each selection
+    /// begins with this.
+    pub fn each(&self, kind: &str, depth: u8, first: &str) -> Vec<(&str, String)> {
+        let fields = self.types[kind]["fields"].as_array().unwrap().iter();
+        let free = |argument: &Value| argument["type"]["kind"] != "NON_NULL" || named(&argument["type"])["name"] == "View";
+        let free = fields.filter(|field| field["args"].as_array().unwrap().iter().all(free));
+        let text = |field: &Value| {
+            let (name, below) = (field["name"].as_str().unwrap(), named(&field["type"])["name"].as_str().unwrap());
+            if self.types[below]["fields"].is_null() {
+                return Some(name.to_owned());
+            }
+            let below: Vec<String> = if depth > 0 { self.each(below, depth - 1, first).into_iter().map(|(_, text)| text).collect() } else { Vec::new() };
+            (!below.is_empty()).then(|| format!("{name} {{ {first} {} }}", below.join(" ")))
+        };
+        free.filter_map(|field| Some((field["name"].as_str().unwrap(), text(field)?))).collect()
+    }
+
     /// Whether there is a field of a type.
     pub fn has(&self, kind: &str, field: &str) -> bool {
         self.types.get(kind).is_some_and(|kind| kind["fields"].as_array().is_some_and(|fields| fields.iter().any(|known| known["name"] == field)))

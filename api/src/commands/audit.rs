@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use entity::audit::{self, Checked, Event, Filter, Manifest, Piece, Verifier, verify_bundle};
-use entity::customer::{By, find};
+use entity::customer::{By, Columns, find};
 
 use super::desk::Desk;
 use super::{print, say};
@@ -130,7 +130,7 @@ impl Audit {
                     .look("Audit.export", async |session| {
                         let mut filter = Filter { actor, since, until, ..Filter::default() };
                         if let Some(number) = customer {
-                            filter.customer = Some(find(&session, By::Number(number)).await?.ok_or(entity::Error::NotFound)?.id());
+                            filter.customer = Some(find(&session, By::Number(number), Columns::ALL).await?.ok_or(entity::Error::NotFound)?.id());
                         }
                         let selects = filter.customer.is_some() || filter.actor.is_some() || filter.since.is_some() || filter.until.is_some();
                         let mut bundle = Bundle::new(&out, selects)?;

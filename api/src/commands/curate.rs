@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use entity::child::hanging;
-use entity::customer::{By, Customer, find};
+use entity::customer::{By, Columns, Customer, find};
 use entity::pair::{Decision, Duplicate};
 use entity::setting::{self, Thresholds};
 use entity::signoff::{self, Signoff};
@@ -251,7 +251,7 @@ pub enum Verdict {
 
 /// The customer of a number.
 async fn of_number(session: &Session, number: &str) -> Result<Customer, entity::Error> {
-    find(session, By::Number(number.to_owned())).await?.ok_or(entity::Error::NotFound)
+    find(session, By::Number(number.to_owned()), Columns::ALL).await?.ok_or(entity::Error::NotFound)
 }
 
 fn number(session: &Session, customer: &Customer) -> String {

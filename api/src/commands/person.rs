@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use entity::customer::{By, Customer, find};
+use entity::customer::{By, Columns, Customer, find};
 use entity::{Change, erasure, rights};
 
 use super::desk::Desk;
@@ -101,7 +101,7 @@ async fn write<T>(
     work: impl AsyncFnOnce(&Change, Customer) -> Result<T, entity::Error>,
 ) -> Result<T, Stop> {
     let about = async |change: &Change| {
-        let customer = find(change, By::Number(number.to_owned())).await?.ok_or(entity::Error::NotFound)?;
+        let customer = find(change, By::Number(number.to_owned()), Columns::ALL).await?.ok_or(entity::Error::NotFound)?;
         work(change, customer).await
     };
     Desk::officer(config, tenant).await?.write(name, about).await
@@ -118,7 +118,7 @@ impl Person {
                 };
                 let found = Desk::officer(config, &tenant)
                     .await?
-                    .look("Person.find", async |session| Ok(find(&session, by).await?.and_then(|customer| session.tell(customer.number()))))
+                    .look("Person.find", async |session| Ok(find(&session, by, Columns::ALL).await?.and_then(|customer| session.tell(customer.number()))))
                     .await?;
                 match found {
                     Some(number) => print(&format!("{number}\n")),
@@ -129,7 +129,7 @@ impl Person {
                 let copy = Desk::officer(config, &tenant)
                     .await?
                     .look("Person.copy", async |session| {
-                        let customer = find(&session, By::Number(number)).await?.ok_or(entity::Error::NotFound)?;
+                        let customer = find(&session, By::Number(number), Columns::ALL).await?.ok_or(entity::Error::NotFound)?;
                         person::copy(&session, &customer).await
                     })
                     .await?;

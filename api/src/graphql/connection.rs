@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::resolver_utils::ContainerType;
-use async_graphql::{Context, Object, OutputType, Result, SimpleObject};
+use async_graphql::{Context, Object, Result, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entity::{Error, Hanging, Open, Place, Stretch, Wanted};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::hanging::{Contact, Order, Ticket, TimelineEntry};
 use super::page::{Counted, Page};
-use super::rows::Rows;
+use super::rows::{Plain, Row, Rows, Teller};
 use super::session;
 
 /// The connection of what happened, which holds nothing without a time. Looked at from its end, what has none would be in the way.
@@ -106,19 +106,19 @@ impl<T> Connection<T> {
     concrete(name = "TicketConnection", params(Ticket)),
     concrete(name = "TimelineConnection", params(TimelineEntry))
 )]
-impl<T: ContainerType + Clone> Connection<T>
+impl<T: Plain + Clone> Connection<T>
 where
-    Edge<T>: ContainerType,
+    Edge<T>: Plain,
 {
     /// Each with its cursor, newest first.
     async fn edges(&self, ctx: &Context<'_>) -> Result<Rows<Edge<T>>> {
-        let edge = |(node, place): (&T, &Place)| Ok(Edge { cursor: self.cursor(ctx, *place)?, node: node.clone() });
+        let edge = |(node, place): (&T, &Place)| Ok(Edge { cursor: self.cursor(ctx, *place)?, node: Row(node.clone()) });
         Ok(Rows(self.nodes.iter().zip(&self.places).map(edge).collect::<Result<_>>()?))
     }
 
     /// Newest first.
-    async fn nodes(&self) -> Rows<&T> {
-        Rows(self.nodes.iter().collect())
+    async fn nodes(&self) -> Rows<T> {
+        Rows(self.nodes.clone())
     }
 
     /// Whether there is more, and from where.
@@ -147,6 +147,16 @@ where
     }
 }
 
+/// None of its fields is told at once.
+impl<T> Plain for Connection<T>
+where
+    Self: ContainerType,
+{
+    fn teller(_: &str) -> Option<Teller<Self>> {
+        None
+    }
+}
+
 /// One of a connection.
 #[derive(SimpleObject)]
 #[graphql(serial)]
@@ -154,10 +164,19 @@ where
 #[graphql(concrete(name = "ContactEdge", params(Contact)))]
 #[graphql(concrete(name = "TicketEdge", params(Ticket)))]
 #[graphql(concrete(name = "TimelineEdge", params(TimelineEntry)))]
-pub struct Edge<T: OutputType> {
+pub struct Edge<T: Plain> {
     /// Sealed; good for this caller and connection only.
     cursor: String,
-    node: T,
+    node: Row<T>,
+}
+
+impl<T: Plain> Plain for Edge<T>
+where
+    Self: ContainerType,
+{
+    fn teller(_: &str) -> Option<Teller<Self>> {
+        None
+    }
 }
 
 /// Whether there is more, and from where.

@@ -11,7 +11,7 @@ use policy::field::kinds;
 use super::connection::{Asked, Connection, Part, TIMELINE, at_most, cost};
 use super::hanging::{Contact, Order, Ticket, TimelineEntry, TimelineKind};
 use super::page::{Counted, Page, SOURCES};
-use super::rows::Rows;
+use super::rows::{Row, Rows, plain};
 use super::values::{Channel, CustomerType, Personal, Status, ValueTier, View};
 use super::{id, session};
 
@@ -135,12 +135,12 @@ impl Customer {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Connection<Order>> {
+    ) -> Result<Row<Connection<Order>>> {
         let part = self.part(ctx, "orders", Asked { first, after, last, before })?;
         let orders = &part.fetch(ctx, |limit| Wanted { orders: limit, ..Wanted::default() }).await?.orders;
         let rows = orders.mine(part.customer()).iter().map(|row| (row.place(), Order(row.clone())));
         let total = orders.total(part.customer());
-        Ok(part.connection(rows, total, &[Counted::Orders]))
+        Ok(Row(part.connection(rows, total, &[Counted::Orders])))
     }
     /// Contact records, newest first.
     #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
@@ -151,12 +151,12 @@ impl Customer {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Connection<Contact>> {
+    ) -> Result<Row<Connection<Contact>>> {
         let part = self.part(ctx, "contacts", Asked { first, after, last, before })?;
         let contacts = &part.fetch(ctx, |limit| Wanted { contacts: limit, ..Wanted::default() }).await?.contacts;
         let rows = contacts.mine(part.customer()).iter().map(|row| (row.place(), Contact { row: row.clone(), page: Arc::clone(&self.page) }));
         let total = contacts.total(part.customer());
-        Ok(part.connection(rows, total, &[Counted::Contacts]))
+        Ok(Row(part.connection(rows, total, &[Counted::Contacts])))
     }
     /// Tickets, newest first.
     #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
@@ -167,12 +167,12 @@ impl Customer {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Connection<Ticket>> {
+    ) -> Result<Row<Connection<Ticket>>> {
         let part = self.part(ctx, "tickets", Asked { first, after, last, before })?;
         let tickets = &part.fetch(ctx, |limit| Wanted { tickets: limit, ..Wanted::default() }).await?.tickets;
         let rows = tickets.mine(part.customer()).iter().map(|row| (row.place(), Ticket(row.clone())));
         let total = tickets.total(part.customer());
-        Ok(part.connection(rows, total, &[Counted::Tickets]))
+        Ok(Row(part.connection(rows, total, &[Counted::Tickets])))
     }
     /// Orders, contacts, tickets and imports in one order, newest first.
     #[graphql(complexity = "cost(first.or(last), 20, child_complexity)")]
@@ -183,10 +183,10 @@ impl Customer {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Connection<TimelineEntry>> {
+    ) -> Result<Row<Connection<TimelineEntry>>> {
         let part = self.part(ctx, TIMELINE, Asked { first, after, last, before })?;
         let entries = self.entries(ctx, &part).await?;
-        Ok(part.connection(entries, None, &[Counted::Orders, Counted::Contacts, Counted::Tickets, Counted::Records]))
+        Ok(Row(part.connection(entries, None, &[Counted::Orders, Counted::Contacts, Counted::Tickets, Counted::Records])))
     }
     /// The source records that this customer is made of, the newest hundred.
     #[graphql(complexity = "10 * child_complexity")]
@@ -238,6 +238,25 @@ impl Customer {
         let nodes = session(ctx).tell(looks).map(|looks| looks.into_iter().map(Seen::of).collect());
         Ok(nodes.map(|nodes| SeenByConnection { nodes }))
     }
+}
+
+plain! { Customer:
+    "id" id,
+    "number" number,
+    "version" version,
+    "name" name(View::Masked),
+    "phone" phone(View::Masked),
+    "landline" landline(View::Masked),
+    "email" email(View::Masked),
+    "address" address(View::Masked),
+    "remarks" remarks(View::Masked),
+    "type" kind,
+    "company" company,
+    "channel" channel,
+    "firstFollowUp" first_follow_up,
+    "status" status,
+    "valueTier" value_tier,
+    "updatedAt" updated_at,
 }
 
 impl Customer {
@@ -319,6 +338,8 @@ pub struct Tag {
     category: String,
 }
 
+plain! { Tag: "name" name, "category" category, }
+
 /// Where a source record came from.
 pub struct Lineage(record::Lineage);
 
@@ -357,6 +378,16 @@ impl Lineage {
     async fn rules(&self) -> Vec<Applied> {
         self.0.rules().into_iter().map(|(field, rules)| Applied { field, rules }).collect()
     }
+}
+
+plain! { Lineage:
+    "system" system,
+    "externalId" external_id,
+    "importedAt" imported_at,
+    "line" line,
+    "id" id,
+    "import" import,
+    "mappingVersion" mapping_version,
 }
 
 /// The cleaning rules that touched a cell.

@@ -10,6 +10,7 @@ use policy::field::kinds;
 
 use super::id::{self, Kind};
 use super::page::Page;
+use super::rows::plain;
 use super::session;
 use super::values::{Personal, View};
 
@@ -45,6 +46,8 @@ impl Order {
         session(ctx).tell(self.0.items()).flatten()
     }
 }
+
+plain! { Order: "id" id, "number" number, "amount" amount, "orderedAt" ordered_at, "status" status, "items" items, }
 
 /// A contact record.
 #[derive(Clone)]
@@ -85,6 +88,8 @@ impl Contact {
     }
 }
 
+plain! { Contact: "id" id, "at" at, "channel" channel, "summary" summary(View::Masked), "result" result, }
+
 /// A ticket.
 #[derive(Clone)]
 pub struct Ticket(pub ticket::Ticket);
@@ -123,6 +128,16 @@ impl Ticket {
     }
 }
 
+plain! { Ticket:
+    "id" id,
+    "number" number,
+    "type" kind,
+    "openedAt" opened_at,
+    "body" body(View::Masked),
+    "status" status,
+    "satisfaction" satisfaction,
+}
+
 /// What a timeline entry tells of.
 #[derive(async_graphql::Enum, Clone, Copy, PartialEq, Eq)]
 pub enum TimelineKind {
@@ -147,3 +162,5 @@ pub struct TimelineEntry {
     /// In a few words.
     pub title: String,
 }
+
+plain! { TimelineEntry: "at" at, "title" title, }

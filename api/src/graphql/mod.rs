@@ -9,6 +9,7 @@ mod customer;
 mod dictionary;
 mod hanging;
 mod id;
+pub mod json;
 pub mod mutation;
 mod node;
 mod page;

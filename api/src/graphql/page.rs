@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_graphql::{Context, SelectionField, Value};
 use entity::child::{counts, hanging};
 use entity::consent::Consent;
-use entity::customer::{Background, Customer, background};
+use entity::customer::{Background, Columns, Customer, background};
 use entity::people::Person;
 use entity::relation::Relation;
 use entity::{Error, Hanging, Open, Session, Stretch, Wanted, consent, contact, order, people, record, relation, ticket};
@@ -73,11 +73,8 @@ impl Page {
     /// A page of these customers, of whom the selection asks what it asks along these paths below the field that is resolved.
     pub fn of(ctx: &Context<'_>, paths: &[&[&str]], customers: Vec<Customer>) -> Arc<Self> {
         let mut wanted = Wanted::default();
-        for path in paths {
-            let below = path
-                .iter()
-                .fold(vec![ctx.field()], |fields, name| fields.iter().flat_map(SelectionField::selection_set).filter(|field| field.name() == *name).collect());
-            below.iter().flat_map(SelectionField::selection_set).for_each(|field| add(&mut wanted, &field));
+        for field in asked(ctx, paths) {
+            add(&mut wanted, &field);
         }
         Arc::new(Self { customers, wanted, ..Self::default() })
     }
@@ -139,6 +136,23 @@ impl Page {
     pub async fn people(&self, session: &Session) -> Result<Arc<HashMap<Uuid, Person>>, Error> {
         self.people.get((), people::all(session)).await
     }
+}
+
+/// The fields that are asked of customers along these paths below the field that is resolved.
+fn asked<'c>(ctx: &'c Context<'_>, paths: &[&[&str]]) -> Vec<SelectionField<'c>> {
+    let mut asked = Vec::new();
+    for path in paths {
+        let below = path
+            .iter()
+            .fold(vec![ctx.field()], |fields, name| fields.iter().flat_map(SelectionField::selection_set).filter(|field| field.name() == *name).collect());
+        asked.extend(below.iter().flat_map(SelectionField::selection_set));
+    }
+    asked
+}
+
+/// What is to be read of customers for that.
+pub fn columns(ctx: &Context<'_>, paths: &[&[&str]]) -> Columns {
+    Columns::of(asked(ctx, paths).iter().map(SelectionField::name))
 }
 
 /// What a field asks of customers. What is asked for twice in different ways is fetched once more by itself.

@@ -14,10 +14,10 @@ use super::customer::Customer;
 use super::dictionary::{self, DictionaryEntry};
 use super::id::{self, Kind};
 use super::node::{self, Node};
-use super::page::Page;
+use super::page::{self, Page};
 use super::policy::Policy;
 use super::rights::ErasureCertificate;
-use super::rows::Rows;
+use super::rows::{Plain, Row, Rows, Teller};
 use super::session;
 use super::steward::{Duplicate, ImportReport, MappingProposal, MappingVersion, Merge, QualityReview, Sample, Source};
 use super::values::{Channel, CustomerType, Moment, Status, ValueTier};
@@ -42,10 +42,10 @@ impl Query {
 
     /// One customer, or the one it was merged into. Null when it is missing, another tenant's or beyond reach: one and the
     /// same answer.
-    async fn customer(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Customer>> {
+    async fn customer(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Row<Customer>>> {
         let Some(key) = id::customer(&id) else { return Ok(None) };
-        let found = entity::customer::get(session(ctx), key).await?;
-        Ok(found.map(|customer| Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0)))
+        let found = entity::customer::some(session(ctx), key, page::columns(ctx, &[&[]])).await?;
+        Ok(found.map(|customer| Row(Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0))))
     }
 
     /// Any thing by its id. Null when it is missing, another tenant's or beyond reach: one and the same answer.
@@ -94,10 +94,11 @@ impl Query {
         let most = within(first.or(last).unwrap_or(20), all).ok_or_else(|| Error::Invalid(format!("{named}: a number from 1 to {all}")))?;
         let (behind, ahead) = (after.is_some(), before.is_some());
         let cut = Cut { most, after, before, last: backwards, descending: order.direction == Direction::Desc };
-        let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut).await?;
+        let paths: [&[&str]; 2] = [&["nodes"], &["edges", "node"]];
+        let page = entity::customer::page(session(ctx), &filter, order.field.into(), &cut, page::columns(ctx, &paths)).await?;
         let has_next_page = if backwards { ahead } else { page.more };
         let has_previous_page = if backwards { page.more } else { behind };
-        let customers = Page::of(ctx, &[&["nodes"], &["edges", "node"]], page.customers);
+        let customers = Page::of(ctx, &paths, page.customers);
         Ok(CustomerConnection { page: customers, cursors: page.cursors, has_next_page, has_previous_page, filter })
     }
 
@@ -116,15 +117,15 @@ impl Query {
 
     /// Finds one customer by an exact value. Searching by phone or e-mail has a budget: at most five values that share a mask
     /// in a day, sixty in an hour.
-    async fn find_customer(&self, ctx: &Context<'_>, by: FindBy) -> Result<Option<Customer>> {
+    async fn find_customer(&self, ctx: &Context<'_>, by: FindBy) -> Result<Option<Row<Customer>>> {
         let by = match by {
             FindBy::Phone(phone) => By::Phone(phone),
             FindBy::Email(email) => By::Email(email),
             FindBy::Number(number) => By::Number(number),
             FindBy::OrderNumber(number) => By::OrderNumber(number),
         };
-        let found = entity::customer::find(session(ctx), by).await?;
-        Ok(found.map(|customer| Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0)))
+        let found = entity::customer::find(session(ctx), by, page::columns(ctx, &[&[]])).await?;
+        Ok(found.map(|customer| Row(Customer::at(&Page::of(ctx, &[&[]], vec![customer]), 0))))
     }
 
     /// Every governed field: what it is, how it is classified and masked.
@@ -364,7 +365,7 @@ impl CustomerConnection {
 impl CustomerConnection {
     /// The customers with their cursors.
     async fn edges(&self, ctx: &Context<'_>) -> Result<Rows<CustomerEdge>> {
-        let edge = |(at, customer)| Ok(CustomerEdge { cursor: self.cursor(ctx, customer)?, node: Customer::at(&self.page, at) });
+        let edge = |(at, customer)| Ok(CustomerEdge { cursor: self.cursor(ctx, customer)?, node: Row(Customer::at(&self.page, at)) });
         Ok(Rows(self.page.customers.iter().enumerate().map(edge).collect::<Result<_>>()?))
     }
     /// The customers.
@@ -393,5 +394,11 @@ impl CustomerConnection {
 struct CustomerEdge {
     /// Sealed; good for this caller and query only.
     cursor: String,
-    node: Customer,
+    node: Row<Customer>,
+}
+
+impl Plain for CustomerEdge {
+    fn teller(_: &str) -> Option<Teller<Self>> {
+        None
+    }
 }

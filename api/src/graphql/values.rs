@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use async_graphql::parser::types::Field;
 use async_graphql::registry::{MetaType, MetaTypeId, Registry};
+use async_graphql::resolver_utils::EnumType;
 use async_graphql::{
-    ContextSelectionSet, Enum, InputValueError, InputValueResult, OutputType, Positioned, Scalar, ScalarType, ServerError, ServerResult, Value,
+    Context, ContextSelectionSet, Enum, InputValueError, InputValueResult, OutputType, Pos, Positioned, Scalar, ScalarType, ServerError, ServerResult, Value,
 };
 use chrono::{DateTime, Datelike, Utc};
+use entity::vault::Unreadable;
 use entity::{Guarded, Session};
 use policy::Pii;
+
+use super::rows::Told;
+use super::{json, session};
 
 /// A moment that is given: of the years 1 to 9998, which can be reckoned with and stored in any zone.
 #[derive(Clone, Copy)]
@@ -44,6 +49,12 @@ pub enum View {
     Masked,
     /// The value, where policy and purpose allow; else the mask. The log keeps that it was seen.
     Clear,
+}
+
+impl From<View> for policy::View {
+    fn from(view: View) -> Self {
+        if view == View::Clear { Self::Clear } else { Self::Masked }
+    }
 }
 
 impl<K: Pii> Personal<K> {
@@ -96,13 +107,37 @@ impl<K: Pii> OutputType for Personal<K> {
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         let session = ctx.data::<Arc<Session>>().map_err(|error| error.into_server_error(field.pos))?;
-        let view = if self.1 == View::Clear { policy::View::Clear } else { policy::View::Masked };
-        match session.show(&self.0, view) {
+        match session.show(&self.0, self.1.into()) {
             Ok(shown) => Ok(shown.map_or(Value::Null, Value::String)),
-            Err(problem) => Err(ServerError { source: Some(Arc::new(problem)), ..ServerError::new("unreadable", Some(field.pos)) }),
+            Err(problem) => Err(ctx.set_error_path(unreadable(problem, field.pos))),
         }
     }
 }
+
+impl<K: Pii> Told for Personal<K> {
+    fn write(self, ctx: &Context<'_>, out: &mut Vec<u8>) -> ServerResult<()> {
+        let Self(value, view) = self;
+        session(ctx).show(&value, view.into()).map_err(|problem| unreadable(problem, ctx.item.pos))?.write(ctx, out)
+    }
+}
+
+/// A value that does not open.
+fn unreadable(problem: Unreadable, pos: Pos) -> ServerError {
+    ServerError { source: Some(Arc::new(problem)), ..ServerError::new("unreadable", Some(pos)) }
+}
+
+/// Enumerations are written as their words.
+macro_rules! words {
+    ($($Word:ty)*) => {
+        $(impl Told for $Word {
+            fn write(self, _: &Context<'_>, out: &mut Vec<u8>) -> ServerResult<()> {
+                json::serialize(&<Self as EnumType>::items().iter().find(|item| item.value == self).map(|item| item.name), out);
+                Ok(())
+            }
+        })*
+    };
+}
+words! { CustomerType Status ValueTier Channel }
 
 /// 客户类型: person or company.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::OperationType;
 use entity::{Principal, document};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::perform::{Asked, Done, perform};
@@ -121,12 +121,16 @@ impl Exchange {
 
     /// An answer of the exchange's media type.
     pub fn answer(&self, status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
-        self.builder(status, &format!("{}; charset=utf-8", self.media)).body(serde_json::to_vec(body).unwrap_or_default())
+        self.told(status, serde_json::to_vec(body).unwrap_or_default())
+    }
+
+    fn told(&self, status: StatusCode, body: Vec<u8>) -> HttpResponse {
+        self.builder(status, &format!("{}; charset=utf-8", self.media)).body(body)
     }
 
     /// A request error: no `data`.
     pub fn refuse(&self, status: StatusCode, code: error::Code, message: &str) -> HttpResponse {
-        self.answer(status, &json!({ "errors": [{ "message": message, "extensions": { "code": code } }] }))
+        self.done(&Done::Refused(status, code, message.to_owned()))
     }
 
     /// Somebody who is not let in.
@@ -145,10 +149,10 @@ impl Exchange {
     /// What came of an operation.
     pub fn done(&self, done: &Done) -> HttpResponse {
         match done {
-            Done::Refused(status, ..) | Done::Unexecuted(status, ..) => self.answer(*status, done),
+            Done::Refused(status, ..) | Done::Unexecuted(status, ..) => self.told(*status, done.json()),
             Done::Answered(response, _) => {
                 let partial = !response.errors.is_empty() && self.media == GRAPHQL_JSON;
-                self.answer(if partial { StatusCode::from_u16(294).unwrap_or(StatusCode::OK) } else { StatusCode::OK }, done)
+                self.told(if partial { StatusCode::from_u16(294).unwrap_or(StatusCode::OK) } else { StatusCode::OK }, done.json())
             }
         }
     }

@@ -8,12 +8,11 @@ use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection,
 use async_graphql::{Request, Response, Variables};
 use entity::idempotency::{self, Claim};
 use entity::{Change, Operation, Principal, Session, Unaccounted};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Shared;
+use crate::graphql::json;
 use crate::graphql::mutation::Refused;
 use crate::{error, limits};
 
@@ -38,22 +37,31 @@ pub enum Done {
     Answered(Box<Response>, Vec<Value>),
 }
 
-impl Serialize for Done {
-    /// The members of a response, in the order of the specification.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
+impl Done {
+    /// The members of a response, in the order of the specification, as JSON.
+    pub fn json(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut begin = b'{';
+        let mut member = |name: &str, write: &dyn Fn(&mut Vec<u8>)| {
+            out.push(std::mem::replace(&mut begin, b','));
+            json::key(name, &mut out);
+            write(&mut out);
+        };
         match self {
-            Self::Refused(_, code, message) => map.serialize_entry("errors", &json!([{ "message": message, "extensions": { "code": code } }]))?,
-            Self::Unexecuted(_, errors) => map.serialize_entry("errors", errors)?,
+            Self::Refused(_, code, message) => {
+                member("errors", &|out| json::serialize(&json!([{ "message": message, "extensions": { "code": code } }]), out));
+            }
+            Self::Unexecuted(_, errors) => member("errors", &|out| json::serialize(errors, out)),
             Self::Answered(response, disclosure) => {
-                map.serialize_entry("data", &response.data)?;
+                member("data", &|out| json::write(&response.data, out));
                 if !response.errors.is_empty() {
-                    map.serialize_entry("errors", &response.errors)?;
+                    member("errors", &|out| json::serialize(&response.errors, out));
                 }
-                map.serialize_entry("extensions", &json!({ "disclosure": disclosure }))?;
+                member("extensions", &|out| json::serialize(&json!({ "disclosure": disclosure }), out));
             }
         }
-        map.end()
+        out.push(b'}');
+        out
     }
 }
 
@@ -229,7 +237,11 @@ async fn once(change: &Change, asked: &Asked) -> Result<Option<Uuid>, Done> {
 const DONE: &str = "this was done already, under the same Idempotency-Key; its answer is not kept";
 
 async fn keep(change: &Change, id: Uuid, response: &Response, disclosure: &[Value]) -> Result<(), entity::Error> {
-    let answer = serde_json::to_vec(&(&response.data, disclosure)).map_err(|_| entity::Error::Invalid("the answer cannot be kept".to_owned()))?;
+    let mut answer = vec![b'['];
+    json::write(&response.data, &mut answer);
+    answer.push(b',');
+    json::serialize(&disclosure, &mut answer);
+    answer.push(b']');
     idempotency::keep(change, id, &answer).await
 }
 

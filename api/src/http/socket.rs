@@ -58,7 +58,6 @@ enum Said {
 enum Told<'t> {
     ConnectionAck,
     Pong,
-    Next { id: &'t str, payload: &'t Done },
     Error { id: &'t str, payload: Value },
     Complete { id: &'t str },
 }
@@ -207,7 +206,7 @@ impl Socket {
 /// Runs an operation to its end; returns what is to be said then.
 async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Principal>, body: Body, id: &str, out: &mpsc::Sender<Out>) -> Out {
     let failed = |done: &Done| {
-        let errors = serde_json::to_value(done).map(|done| done["errors"].clone()).unwrap_or_default();
+        let errors = serde_json::from_slice::<Value>(&done.json()).map(|done| done["errors"].clone()).unwrap_or_default();
         Out::Message(word(&Told::Error { id, payload: errors }), Some(id.to_owned()))
     };
     let Ok(place) = shared.place(&principal) else { return failed(&too_many()) };
@@ -226,7 +225,7 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
         if !matches!(done, Done::Answered(..)) {
             return failed(&done);
         }
-        let _ = out.send(Out::Message(word(&Told::Next { id, payload: &done }), None)).await;
+        let _ = out.send(Out::Message(next(id, &done), None)).await;
         return complete();
     }
     drop(place);
@@ -238,7 +237,7 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
         match live.next(Instant::now() + ALIVE).await {
             Ok(None) => {}
             Ok(Some(done)) => {
-                let told = Out::Message(word(&Told::Next { id, payload: &done }), None);
+                let told = Out::Message(next(id, &done), None);
                 match tokio::time::timeout(PATIENCE, out.send(told)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return complete(),
@@ -254,4 +253,9 @@ async fn operate(shared: &web::Data<Shared>, caller: Caller, principal: Arc<Prin
 
 fn word(told: &Told<'_>) -> String {
     serde_json::to_string(told).unwrap_or_default()
+}
+
+/// What came of an operation, whose JSON is written already.
+fn next(id: &str, done: &Done) -> String {
+    format!(r#"{{"type":"next","id":{},"payload":{}}}"#, Value::from(id), String::from_utf8_lossy(&done.json()))
 }

@@ -89,5 +89,5 @@ impl State {
 }
 
 fn event(done: &Done) -> String {
-    format!("event: next\ndata: {}\n\n", serde_json::to_string(done).unwrap_or_default())
+    format!("event: next\ndata: {}\n\n", String::from_utf8_lossy(&done.json()))
 }

@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::Shared;
 use super::live::on;
 use super::perform::{Asked, Done};
-use crate::graphql::customer_id;
 use crate::graphql::subscription::Occasion;
+use crate::graphql::{customer_id, json as answers};
 use crate::outbound::Guarded;
 
 /// How often there is a look at what is owed.
@@ -179,7 +179,7 @@ async fn message(shared: &Shared, ready: &Ready, due: &Due) -> Result<Message, T
         Ok(None) if due.known => Ok(Message::Gone(said("customer.gone", json!({ "id": customer_id(due.customer) })))),
         Ok(None) => Ok(Message::None),
         Ok(Some(Done::Answered(response, _))) if response.errors.is_empty() => {
-            let data = response.data.into_json().unwrap_or_default();
+            let data = answers::read(&response.data);
             Ok(Message::Changed(said("customer.changed", data["customerChanged"].clone())))
         }
         Ok(Some(Done::Answered(..))) => Err(failed("its query could not be answered whole", true)),

@@ -7,11 +7,11 @@ use policy::field::kinds::{Email, Phone};
 use policy::{Act, Field, Pii, Reach, Sight, Verb, View};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{IntoCondition, SimpleExpr};
-use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{Condition, ConnectionTrait, PaginatorTrait, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select};
 use sha2::{Digest, Sha256};
 
 use super::table::{Column, Entity};
-use super::{Customer, Row, closed};
+use super::{Asked, Columns, Customer, Row, closed};
 use crate::guard::{Closed, Vaulted};
 use crate::{Error, Session, order, record, tag};
 
@@ -88,13 +88,12 @@ impl Cursors {
     /// # Errors
     /// The cipher refuses.
     pub fn behind(&self, session: &Session, customer: &Customer) -> Result<Vec<u8>, Error> {
-        let row = &customer.0.model;
         let key = match self.order {
-            Order::Number => row.number.clone(),
-            Order::UpdatedAt => row.updated_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
-            Order::FirstFollowUp => row.first_follow_up.map(|date| date.to_string()).unwrap_or_default(),
+            Order::Number => customer.row(Asked::Number).number.clone(),
+            Order::UpdatedAt => customer.row(Asked::UpdatedAt).updated_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+            Order::FirstFollowUp => customer.row(Asked::FirstFollowUp).first_follow_up.map(|date| date.to_string()).unwrap_or_default(),
         };
-        let position = serde_json::to_vec(&(key, row.id)).map_err(|_| Error::Invalid("cursor".to_owned()))?;
+        let position = serde_json::to_vec(&(key, customer.id())).map_err(|_| Error::Invalid("cursor".to_owned()))?;
         Ok(session.keyring().seal_cursor(self.query, &position)?)
     }
 }
@@ -120,11 +119,19 @@ pub struct Cut {
 /// # Errors
 /// The database cannot be reached.
 pub async fn get(session: &Session, id: Uuid) -> Result<Option<Customer>, Error> {
-    if let Some(found) = of_keys(session, &[id]).await?.pop() {
+    some(session, id, Columns::ALL).await
+}
+
+/// The same, of whom only these columns are told.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn some(session: &Session, id: Uuid, columns: Columns) -> Result<Option<Customer>, Error> {
+    if let Some(found) = unmerged(session, &[id], columns).await?.pop() {
         return Ok(Some(found));
     }
     match session.scope().ids(HEIR, [id.into()]).await?.into_iter().next() {
-        Some(heir) if heir != id => Ok(of_keys(session, &[heir]).await?.pop()),
+        Some(heir) if heir != id => Ok(unmerged(session, &[heir], columns).await?.pop()),
         _ => Ok(None),
     }
 }
@@ -138,20 +145,31 @@ const HEIR: &str = "WITH RECURSIVE up (id, merged_into) AS (SELECT id, merged_in
 /// # Errors
 /// The database cannot be reached.
 pub async fn of_keys(session: &Session, ids: &[Uuid]) -> Result<Vec<Customer>, Error> {
+    unmerged(session, ids, Columns::ALL).await
+}
+
+async fn unmerged(session: &Session, ids: &[Uuid], columns: Columns) -> Result<Vec<Customer>, Error> {
     let Some(select) = visible(session) else { return Ok(vec![]) };
-    let rows = read(select.filter(Column::Id.is_in(ids.iter().copied())).filter(Column::MergedInto.is_null()), session).await?;
+    let rows = read(select.filter(Column::Id.is_in(ids.iter().copied())).filter(Column::MergedInto.is_null()), session, columns).await?;
     Ok(rows.into_iter().map(|row| handed(session, row)).collect())
 }
 
 /// The customers of these keys, whatever the caller's reach: for an import's report, whose readers see all of its rows.
 pub(crate) async fn any_of(session: &Session, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Customer>, Error> {
-    let rows = read(session.scope().find::<Entity>().filter(Column::Id.is_in(ids)), session).await?;
+    let rows = read(session.scope().find::<Entity>().filter(Column::Id.is_in(ids)), session, Columns::ALL).await?;
     Ok(rows.into_iter().map(|row| Customer::of(session, row)).collect())
 }
 
 /// What customers are read as.
-async fn read(select: Select<Entity>, session: &Session) -> Result<Vec<Row>, Error> {
-    Ok(select.select_only().columns(Row::COLUMNS.iter().copied()).into_model::<Row>().all(session.scope().tx()).await?)
+async fn read(select: Select<Entity>, session: &Session, columns: Columns) -> Result<Vec<Row>, Error> {
+    let tx = session.scope().tx();
+    let mut rows = Vec::new();
+    let take = |row: QueryResult| {
+        rows.push(Row::read(&row, columns)?);
+        Ok(())
+    };
+    tx.each(select.select_only().columns(Row::columns(columns)).build(tx.get_database_backend()), take).await?;
+    Ok(rows)
 }
 
 /// A customer on its way to a caller: from here on the event names it, whatever is read of it.
@@ -199,17 +217,18 @@ pub fn page_most(session: &Session) -> u64 {
     if bulk { 1_000 } else { 100 }
 }
 
-/// A page of the customers that meet the filter.
+/// A page of the customers that meet the filter, of whom only these columns are told.
 ///
 /// # Errors
 /// [`Error::Denied`] when a field that is filtered or ordered by may not be; [`Error::Invalid`] for a cursor that was
 /// not made for this caller and query.
-pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -> Result<Page, Error> {
-    let (column, field) = match order {
-        Order::Number => (Column::Number, Field::Number),
-        Order::UpdatedAt => (Column::UpdatedAt, Field::UpdatedAt),
-        Order::FirstFollowUp => (Column::FirstFollowUp, Field::FirstFollowUp),
+pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut, columns: Columns) -> Result<Page, Error> {
+    let (column, field, place) = match order {
+        Order::Number => (Column::Number, Field::Number, Asked::Number),
+        Order::UpdatedAt => (Column::UpdatedAt, Field::UpdatedAt, Asked::UpdatedAt),
+        Order::FirstFollowUp => (Column::FirstFollowUp, Field::FirstFollowUp, Asked::FirstFollowUp),
     };
+    let columns = columns.and(Columns::one(place));
     let sorted = require(session, Act::Sort, field)?;
     let query = query_id(session, filter, order, cut.descending)?;
     let cursors = Cursors { query, order };
@@ -230,7 +249,7 @@ pub async fn page(session: &Session, filter: &Filter, order: Order, cut: &Cut) -
     }
     // The last ones are found from the end.
     let direction = if cut.descending == cut.last { sea_orm::Order::Asc } else { sea_orm::Order::Desc };
-    let mut rows = read(select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.most + 1), session).await?;
+    let mut rows = read(select.order_by(column, direction.clone()).order_by(Column::Id, direction).limit(cut.most + 1), session, columns).await?;
     let limit = usize::try_from(cut.most).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -269,12 +288,12 @@ pub enum By {
 
 /// Finds customers by an exact value, within the caller's search budget for personal values: whose golden value it is, else one of
 /// whose source records states it; by a number that a merged customer had, the one that it went up in. By a personal value nobody
-/// is found who has closed the caller's purpose.
+/// is found who has closed the caller's purpose. Only these columns are told.
 ///
 /// # Errors
 /// [`Error::Invalid`] names the argument whose value is malformed, never the value; [`Error::Denied`] to whom may not
 /// search; [`Error::SearchBudget`] when too many values were tried.
-pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> {
+pub async fn find(session: &Session, by: By, columns: Columns) -> Result<Option<Customer>, Error> {
     let personal = matches!(by, By::Phone(_) | By::Email(_));
     let (reach, condition, otherwise) = match by {
         By::Phone(raw) => {
@@ -305,7 +324,7 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
     };
     let Some(select) = visible(session) else { return Ok(None) };
     let select = select.filter(within(session, reach)).filter(Column::MergedInto.is_null()).order_by_asc(Column::Number);
-    let mut found = read(select.clone().filter(condition), session).await?;
+    let mut found = read(select.clone().filter(condition), session, columns).await?;
     if found.is_empty()
         && let Some(otherwise) = otherwise
     {
@@ -317,7 +336,7 @@ pub async fn find(session: &Session, by: By) -> Result<Option<Customer>, Error> 
             }
             Otherwise::Merged(number) => Column::Id.is_in(session.scope().ids(HEIR_OF_NUMBER, [number.trim().into()]).await?),
         };
-        found = read(select.filter(condition), session).await?;
+        found = read(select.filter(condition), session, columns).await?;
     }
     // To search by a personal value is to use it: for a purpose that the customer has closed nobody does.
     let purpose = session.principal().purpose();

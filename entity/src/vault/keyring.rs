@@ -230,7 +230,11 @@ impl RecordKey {
 
     /// Opens a cell of this row.
     pub(crate) fn open<K: Pii>(&self, sealed: &Sealed<K>) -> Result<Zeroizing<String>, Unreadable> {
-        let bytes = envelope::open(&self.cipher, self.row.cell(K::FIELD), sealed.bytes())?;
-        std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| Unreadable::Format)
+        let mut bytes = envelope::open(&self.cipher, self.row.cell(K::FIELD), sealed.bytes())?;
+        // What is text already is not copied.
+        String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|not_text| {
+            drop(Zeroizing::new(not_text.into_bytes()));
+            Unreadable::Format
+        })
     }
 }

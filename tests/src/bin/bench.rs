@@ -143,7 +143,10 @@ async fn cells() {
         for _ in 0..20 {
             let took = Session::run(&house, &support, Operation::new("query", "Cells"), async |session| {
                 let cut = entity::customer::Cut { most: 500, after: None, before: None, last: false, descending: false };
-                let page = entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut).await.unwrap().customers;
+                let page = entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut, entity::customer::Columns::ALL)
+                    .await
+                    .unwrap()
+                    .customers;
                 let begun = Instant::now();
                 let mut shown = 0;
                 for customer in &page {
@@ -188,7 +191,10 @@ async fn log(events: u64, grown: Option<u64>) {
         let support = house.operator(acme, "bench", "support", Some("customer_service"));
         let customers = Session::run(&house, &support, Operation::new("query", "Some"), async |session| {
             let cut = entity::customer::Cut { most: 100, after: None, before: None, last: false, descending: false };
-            entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut).await.unwrap().customers
+            entity::customer::page(&session, &Default::default(), entity::customer::Order::Number, &cut, entity::customer::Columns::ALL)
+                .await
+                .unwrap()
+                .customers
         })
         .await
         .unwrap();
