@@ -80,15 +80,12 @@ pub fn keep(house: &Arc<House>, mut published: Published) {
         let (mut signed, mut swept) = (Instant::now(), Instant::now());
         while let Some(held) = Weak::upgrade(&house) {
             let begun = Instant::now();
-            match audit::index_wide(&held).await {
-                // Requests come first: no more than a third of the time goes into this.
-                Ok(true) => {
-                    tokio::time::sleep(begun.elapsed() * 2).await;
-                    continue;
-                }
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "events about many persons could not be made findable"),
-            }
+            let more = audit::index_wide(&held).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "events about many persons could not be made findable");
+                false
+            });
+            // Requests come first: no more than a third of the time goes into this.
+            let pause = if more { begun.elapsed() * 2 } else { SOON };
             if signed.elapsed() >= ROUND {
                 signed = Instant::now();
                 if let Err(stop) = published.round(&held).await {
@@ -102,7 +99,7 @@ pub fn keep(house: &Arc<House>, mut published: Published) {
                 }
             }
             drop(held);
-            tokio::time::sleep(SOON).await;
+            tokio::time::sleep(pause).await;
         }
     });
 }

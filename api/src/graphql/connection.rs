@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::resolver_utils::ContainerType;
-use async_graphql::{Context, Object, Result, SimpleObject};
+use async_graphql::{Context, Object, Result, SelectionField, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entity::{Error, Hanging, Open, Place, Stretch, Wanted};
@@ -23,6 +23,8 @@ pub struct Part {
     at: usize,
     name: &'static str,
     most: usize,
+    /// How many rows are fetched.
+    fetched: u64,
     stretch: Stretch,
 }
 
@@ -54,12 +56,12 @@ impl Part {
         };
         let stretch =
             Stretch { after: place("after", after)?, before: place("before", before)?, last: last.is_some(), timed: last.is_some() && name == TIMELINE };
-        Ok(Self { page: Arc::clone(page), at, name, most: usize::try_from(most).unwrap_or(100), stretch })
+        Ok(Self { page: Arc::clone(page), at, name, most: usize::try_from(most).unwrap_or(100), fetched: fetched(&ctx.field(), most), stretch })
     }
 
-    /// Fetches what is wanted, given how many rows to fetch: one more than asked for tells that there are more.
+    /// Fetches what is wanted, given how many rows to fetch.
     pub async fn fetch(&self, ctx: &Context<'_>, wanted: impl FnOnce(Option<u64>) -> Wanted) -> Result<Arc<Hanging>, Error> {
-        self.page.hanging(session(ctx), wanted(Some(self.most as u64 + 1)), self.at, self.stretch).await
+        self.page.hanging(session(ctx), wanted(Some(self.fetched)), self.at, self.stretch).await
     }
 
     /// The key of the customer.
@@ -187,6 +189,11 @@ pub struct PageInfo {
     pub has_previous_page: bool,
     pub start_cursor: Option<String>,
     pub end_cursor: Option<String>,
+}
+
+/// How many rows a connection fetches of which so many are asked for: one more tells that there are more, where that is asked.
+pub fn fetched(connection: &SelectionField<'_>, most: u64) -> u64 {
+    most + u64::from(connection.selection_set().any(|field| ["pageInfo", "totalCount"].contains(&field.name())))
 }
 
 /// How many of a page were asked for: 1 to 100.

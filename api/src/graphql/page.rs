@@ -15,7 +15,7 @@ use entity::{Error, Hanging, Open, Session, Stretch, Wanted, consent, contact, o
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::connection::at_most;
+use super::connection::{at_most, fetched};
 
 /// Values that were fetched, by what was asked for. Whoever comes second waits for the first.
 pub struct Memo<K, V>(Mutex<HashMap<K, Arc<V>>>);
@@ -158,7 +158,7 @@ pub fn columns(ctx: &Context<'_>, paths: &[&[&str]]) -> Columns {
 /// What a field asks of customers. What is asked for twice in different ways is fetched once more by itself.
 fn add(wanted: &mut Wanted, field: &SelectionField<'_>) {
     let arguments = || field.arguments().unwrap_or_default();
-    // As many as its connection will ask for: one more tells that there are more.
+    // As many as its connection will ask for.
     let first = || {
         let arguments = arguments();
         let of = |name: &str| arguments.iter().find(|(argument, _)| argument == name).map(|(_, value)| value).filter(|value| **value != Value::Null);
@@ -168,7 +168,7 @@ fn add(wanted: &mut Wanted, field: &SelectionField<'_>) {
         let first = of("first").map(|first| if let Value::Number(first) = first { first.as_i64() } else { None }.and_then(|first| i32::try_from(first).ok()));
         match first {
             Some(None) => None,
-            first => at_most(first.flatten(), 20).ok().map(|most| most + 1),
+            first => at_most(first.flatten(), 20).ok().map(|most| fetched(field, most)),
         }
     };
     match field.name() {
