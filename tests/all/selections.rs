@@ -45,3 +45,45 @@ async fn a_field_is_told_alone_as_with_all_others_and_at_once_as_one_by_one() {
         }
     }
 }
+
+/// What fragments ask for of one object is put together, wherever it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_in_parts_is_put_together() {
+    for home in homes().await {
+        let ask = async |query: &str| home.tenant("acme").persona("steward").query(query).await.data().clone();
+        let id = ask("{ customers(first: 1) { nodes { id } } }").await["customers"]["nodes"][0]["id"].clone();
+        let asked = [
+            (
+                "{ customer(id: ID) { number status orders(first: 5) { nodes { number amount } pageInfo { hasNextPage } totalCount } tags { name category } } }",
+                [
+                    "{ customer(id: ID) { number orders(first: 5) { nodes { number } } tags { name } } ...F } \
+                     fragment F on Query { customer(id: ID) { status orders(first: 5) { nodes { amount } pageInfo { hasNextPage } totalCount } tags { category } } }",
+                    "{ customer(id: ID) { number ...A ...B } } fragment A on Customer { status orders(first: 5) { nodes { number } totalCount } tags { name } } \
+                     fragment B on Customer { orders(first: 5) { ... { nodes { amount } } pageInfo { hasNextPage } } tags { category } }",
+                ],
+            ),
+            (
+                "{ customers(first: 3) { nodes { number status sources { system line } } pageInfo { hasNextPage } } }",
+                [
+                    "{ customers(first: 3) { nodes { number sources { system } } nodes { status sources { line } } pageInfo { hasNextPage } } }",
+                    "{ customers(first: 3) { nodes { number sources { system line } } } customers(first: 3) { nodes { status } pageInfo { hasNextPage } } }",
+                ],
+            ),
+            (
+                "{ node(id: ID) { __typename ... on Customer { id contacts(first: 3) { nodes { id channel } totalCount } } } }",
+                [
+                    "{ node(id: ID) { __typename id ... on Customer { contacts(first: 3) { nodes { id } totalCount } } ... on Customer { contacts(first: 3) { nodes { channel } } } } }",
+                    "{ node(id: ID) { __typename ...C } node(id: ID) { ...D } } fragment C on Customer { id contacts(first: 3) { nodes { id channel } } } \
+                     fragment D on Customer { contacts(first: 3) { totalCount } }",
+                ],
+            ),
+        ];
+        for (whole, parts) in asked {
+            let of = |query: &str| query.replace("ID", &id.to_string());
+            let whole = ask(&of(whole)).await;
+            for part in parts {
+                assert_eq!(ask(&of(part)).await, whole, "{part}");
+            }
+        }
+    }
+}

@@ -16,7 +16,7 @@ mod page;
 mod policy;
 mod query;
 mod rights;
-mod rows;
+pub mod rows;
 mod shown;
 mod steward;
 pub mod subscription;

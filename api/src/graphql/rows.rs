@@ -5,9 +5,10 @@
 //! in them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::future::Future;
 
-use async_graphql::parser::types::{Field, Selection, SelectionSet};
+use async_graphql::parser::types::{ExecutableDocument, Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
 use async_graphql::resolver_utils::ContainerType;
 use async_graphql::{Context, ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value};
@@ -15,6 +16,42 @@ use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::FutureExt;
 
 use super::json;
+
+/// Beside a request of which answers have to be put together: what was written cannot be, so the executor resolves all of it.
+pub struct PutTogether;
+
+impl PutTogether {
+    /// Whether some selection of a document, with those of its fragments, asks for an object under one key more than once. Fragments may be
+    /// of different types or the same one twice, which would not matter: then all is resolved by the executor for nothing.
+    #[must_use]
+    pub fn needs(document: &ExecutableDocument) -> bool {
+        let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
+        let mut sets: Vec<&SelectionSet> = operations.chain(document.fragments.values().map(|fragment| &fragment.node.selection_set.node)).collect();
+        while let Some(set) = sets.pop() {
+            if repeats(set, document, &mut HashSet::new(), &mut HashSet::new()) {
+                return true;
+            }
+            sets.extend(set.items.iter().filter_map(|item| match &item.node {
+                Selection::Field(field) => Some(&field.node.selection_set.node),
+                Selection::InlineFragment(fragment) => Some(&fragment.node.selection_set.node),
+                Selection::FragmentSpread(_) => None,
+            }));
+        }
+        false
+    }
+}
+
+fn repeats<'d>(set: &'d SelectionSet, document: &'d ExecutableDocument, objects: &mut HashSet<&'d str>, spread: &mut HashSet<&'d str>) -> bool {
+    set.items.iter().any(|item| match &item.node {
+        Selection::Field(field) => !field.node.selection_set.node.items.is_empty() && !objects.insert(field.node.response_key().node.as_str()),
+        Selection::InlineFragment(fragment) => repeats(&fragment.node.selection_set.node, document, objects, spread),
+        Selection::FragmentSpread(one) => {
+            let name = &one.node.fragment_name.node;
+            let fragment = document.fragments.get(name);
+            !spread.insert(name.as_str()) || fragment.is_some_and(|fragment| repeats(&fragment.node.selection_set.node, document, objects, spread))
+        }
+    })
+}
 
 /// Objects of which some fields wait for nothing.
 pub trait Plain: ContainerType {
@@ -194,7 +231,8 @@ async fn write<T: Plain>(row: &T, columns: &[Column<'_, T>], ctx: &ContextSelect
     }
 }
 
-/// The fields of a selection that asks for nothing twice, with those of its fragments; none where there is more to it, such as directives.
+/// The fields of a selection that asks for nothing twice, with those of its fragments; none where there is more to it, such as directives or
+/// what has to be put together.
 fn columns<'c, T: Plain>(ctx: &'c ContextSelectionSet<'c>) -> Option<Vec<Column<'c, T>>> {
     fn add<'c, T: Plain>(set: &'c SelectionSet, ctx: &'c ContextSelectionSet<'c>, columns: &mut Vec<Column<'c, T>>) -> Option<()> {
         for item in &set.items {
@@ -227,6 +265,9 @@ fn columns<'c, T: Plain>(ctx: &'c ContextSelectionSet<'c>) -> Option<Vec<Column<
             add(fragment, ctx, columns)?;
         }
         Some(())
+    }
+    if ctx.data_opt::<PutTogether>().is_some() {
+        return None;
     }
     let mut columns = Vec::new();
     add(&ctx.item.node, ctx, &mut columns)?;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Shared;
 use crate::graphql::json;
 use crate::graphql::mutation::Refused;
+use crate::graphql::rows::PutTogether;
 use crate::{error, limits};
 
 /// What is asked.
@@ -125,6 +126,9 @@ impl Asked {
     pub fn request(&self, document: ExecutableDocument) -> Request {
         let mut request = Request::new("").variables(Variables::from_json(Value::Object(self.variables.clone())));
         request.operation_name.clone_from(&self.operation_name);
+        if PutTogether::needs(&document) {
+            request = request.data(PutTogether);
+        }
         request.set_parsed_query(document);
         request
     }

@@ -272,7 +272,7 @@ impl Customer {
         let row = &self.0.model;
         if !row.read.has(column) {
             debug_assert!(false, "{column:?} was not read");
-            tracing::error!(?column, "a column is told that was not read; null is answered");
+            tracing::error!(?column, "a column is told that was not read; it is answered as if it were empty");
         }
         row
     }
