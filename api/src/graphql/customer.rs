@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, NaiveDate, Utc};
-use entity::{Place, Stretch, Wanted, audit, record};
+use entity::{Place, Stretch, Wanted, audit};
 use policy::clean::industry;
 use policy::field::kinds;
 
 use super::connection::{Asked, Connection, Part, TIMELINE, at_most, cost};
-use super::hanging::{Contact, Order, Ticket, TimelineEntry, TimelineKind};
+use super::hanging::{Contact, Lineage, Order, Ticket, TimelineEntry, TimelineKind};
 use super::page::{Counted, Page, SOURCES};
 use super::rows::{Row, Rows, plain};
 use super::values::{Channel, CustomerType, Personal, Status, ValueTier, View};
@@ -339,65 +339,6 @@ pub struct Tag {
 }
 
 plain! { Tag: "name" name, "category" category, }
-
-/// Where a source record came from.
-pub struct Lineage(record::Lineage);
-
-/// Where a source record came from.
-#[Object(serial)]
-impl Lineage {
-    /// The source system.
-    async fn system(&self) -> &str {
-        &self.0.system
-    }
-    /// What the source calls the row.
-    async fn external_id(&self) -> &str {
-        &self.0.external_id
-    }
-    /// When it was imported last.
-    async fn imported_at(&self) -> DateTime<Utc> {
-        self.0.imported_at
-    }
-    /// The line of the file.
-    async fn line(&self) -> i32 {
-        self.0.line
-    }
-    /// The record itself, for splitting.
-    async fn id(&self) -> ID {
-        id::of(id::Kind::Record, self.0.record)
-    }
-    /// The import that brought it.
-    async fn import(&self) -> ID {
-        id::of(id::Kind::Import, self.0.import)
-    }
-    /// Which version of the mapping read it.
-    async fn mapping_version(&self) -> i32 {
-        self.0.mapping_version
-    }
-    /// The cleaning rules that touched its cells.
-    async fn rules(&self) -> Vec<Applied> {
-        self.0.rules().into_iter().map(|(field, rules)| Applied { field, rules }).collect()
-    }
-}
-
-plain! { Lineage:
-    "system" system,
-    "externalId" external_id,
-    "importedAt" imported_at,
-    "line" line,
-    "id" id,
-    "import" import,
-    "mappingVersion" mapping_version,
-}
-
-/// The cleaning rules that touched a cell.
-#[derive(SimpleObject)]
-#[graphql(serial)]
-struct Applied {
-    /// The field of the mapping.
-    field: String,
-    rules: Vec<String>,
-}
 
 /// Why a golden value won.
 #[derive(SimpleObject)]

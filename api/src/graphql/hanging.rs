@@ -1,10 +1,10 @@
-//! What hangs on a customer: orders, contact records, tickets, and all of them in one timeline.
+//! What hangs on a customer: orders, contact records, tickets, where its source records came from, and all of them in one timeline.
 
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
-use entity::{contact, order, ticket};
+use entity::{contact, order, record, ticket};
 use policy::clean::amount;
 use policy::field::kinds;
 
@@ -136,6 +136,65 @@ plain! { Ticket:
     "body" body(View::Masked),
     "status" status,
     "satisfaction" satisfaction,
+}
+
+/// Where a source record came from.
+pub struct Lineage(pub record::Lineage);
+
+/// Where a source record came from.
+#[Object(serial)]
+impl Lineage {
+    /// The source system.
+    async fn system(&self) -> &str {
+        &self.0.system
+    }
+    /// What the source calls the row.
+    async fn external_id(&self) -> &str {
+        &self.0.external_id
+    }
+    /// When it was imported last.
+    async fn imported_at(&self) -> DateTime<Utc> {
+        self.0.imported_at
+    }
+    /// The line of the file.
+    async fn line(&self) -> i32 {
+        self.0.line
+    }
+    /// The record itself, for splitting.
+    async fn id(&self) -> ID {
+        id::of(id::Kind::Record, self.0.record)
+    }
+    /// The import that brought it.
+    async fn import(&self) -> ID {
+        id::of(id::Kind::Import, self.0.import)
+    }
+    /// Which version of the mapping read it.
+    async fn mapping_version(&self) -> i32 {
+        self.0.mapping_version
+    }
+    /// The cleaning rules that touched its cells.
+    async fn rules(&self) -> Vec<Applied> {
+        self.0.rules().into_iter().map(|(field, rules)| Applied { field, rules }).collect()
+    }
+}
+
+plain! { Lineage:
+    "system" system,
+    "externalId" external_id,
+    "importedAt" imported_at,
+    "line" line,
+    "id" id,
+    "import" import,
+    "mappingVersion" mapping_version,
+}
+
+/// The cleaning rules that touched a cell.
+#[derive(SimpleObject)]
+#[graphql(serial)]
+struct Applied {
+    /// The field of the mapping.
+    field: String,
+    rules: Vec<String>,
 }
 
 /// What a timeline entry tells of.
