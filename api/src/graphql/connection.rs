@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::hanging::{Contact, Order, Ticket, TimelineEntry};
 use super::page::{Counted, Page};
-use super::rows::{Plain, Row, Rows, Teller};
+use super::rows::{Plain, Row, Rows};
 use super::session;
 
 /// The connection of what happened, which holds nothing without a time. Looked at from its end, what has none would be in the way.
@@ -150,14 +150,7 @@ where
 }
 
 /// None of its fields is told at once.
-impl<T> Plain for Connection<T>
-where
-    Self: ContainerType,
-{
-    fn teller(_: &str) -> Option<Teller<Self>> {
-        None
-    }
-}
+impl<T> Plain for Connection<T> where Self: ContainerType {}
 
 /// One of a connection.
 #[derive(SimpleObject)]
@@ -172,14 +165,7 @@ pub struct Edge<T: Plain> {
     node: Row<T>,
 }
 
-impl<T: Plain> Plain for Edge<T>
-where
-    Self: ContainerType,
-{
-    fn teller(_: &str) -> Option<Teller<Self>> {
-        None
-    }
-}
+impl<T: Plain> Plain for Edge<T> where Self: ContainerType {}
 
 /// Whether there is more, and from where.
 #[derive(SimpleObject)]

@@ -17,7 +17,7 @@ use super::node::{self, Node};
 use super::page::{self, Page};
 use super::policy::Policy;
 use super::rights::ErasureCertificate;
-use super::rows::{Plain, Row, Rows, Teller};
+use super::rows::{Plain, Row, Rows};
 use super::session;
 use super::steward::{Duplicate, ImportReport, MappingProposal, MappingVersion, Merge, QualityReview, Sample, Source};
 use super::values::{Channel, CustomerType, Moment, Status, ValueTier};
@@ -397,8 +397,4 @@ struct CustomerEdge {
     node: Row<Customer>,
 }
 
-impl Plain for CustomerEdge {
-    fn teller(_: &str) -> Option<Teller<Self>> {
-        None
-    }
-}
+impl Plain for CustomerEdge {}

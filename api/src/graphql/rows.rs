@@ -56,7 +56,10 @@ fn repeats<'d>(set: &'d SelectionSet, document: &'d ExecutableDocument, objects:
 /// Objects of which some fields wait for nothing.
 pub trait Plain: ContainerType {
     /// What tells the field of a name, without arguments, if that waits for nothing: its resolver, whose value is written at once.
-    fn teller(name: &str) -> Option<Teller<Self>>;
+    #[must_use]
+    fn teller(_name: &str) -> Option<Teller<Self>> {
+        None
+    }
 }
 
 /// Writes the value of a field of an object.
